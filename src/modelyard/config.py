@@ -1,0 +1,157 @@
+"""The only reader of YAML: files become plain mappings or typed, frozen models here.
+
+Settings of a deployment come from the environment (`settings.py`), those of an experiment from
+YAML; neither changes the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from modelyard.errors import ConfigError, ModelyardError, did_you_mean
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class Frozen(BaseModel):
+    """A value that is checked once and never changes; a key that it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """PyYAML keeps the last of two equal keys without a word; here that is an error."""
+
+
+def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    loader.flatten_mapping(node)
+    seen: dict[Any, Any] = {}
+    for key_node, value_node in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f'the key "{key}" stands twice', key_node.start_mark
+            )
+        seen[key] = loader.construct_object(value_node, deep=True)
+    return seen
+
+
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+
+
+def parse_yaml(text: str, source: str) -> dict[str, Any]:
+    """The mapping that `text` holds.
+
+    Args:
+        text: YAML; tags that would build Python objects are refused.
+        source: what to call the text in an error, a path as a rule.
+
+    Raises:
+        ConfigError: not YAML, a key twice, or not a mapping.
+    """
+    try:
+        value = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - derives from SafeLoader
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise ConfigError(f"{source} is not valid YAML: {problem}.") from error
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigError(
+            f"{source} must hold a mapping of keys to values, found a {type(value).__name__}."
+        )
+    return value
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping in the YAML file at `path`.
+
+    Raises:
+        ConfigError: no such file, or not a YAML mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        beside = sorted(p.name for p in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
+        listed = f" That folder holds: {', '.join(beside)}." if beside else ""
+        raise ConfigError(f"There is no file {path}.{listed}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.") from error
+    return parse_yaml(text, str(path))
+
+
+def dump_yaml(value: Mapping[str, Any]) -> str:
+    """YAML text of `value`, keys in their own order, the same bytes for the same value."""
+    text: str = yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=100)
+    return text
+
+
+def override(values: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
+    """`values` with each `dotted.key=value` of `assignments` set; values are read as YAML.
+
+    Raises:
+        ConfigError: an assignment without `=`, or through a key that is not a mapping.
+    """
+    result: dict[str, Any] = dict(values)
+    for assignment in assignments:
+        dotted, equals, text = assignment.partition("=")
+        if not equals or not dotted.strip():
+            raise ConfigError(
+                f'"{assignment}" is not KEY=VALUE.', fix="For example: --set fit.epochs=3"
+            )
+        *parents, last = dotted.strip().split(".")
+        here = result
+        for name in parents:
+            child = here.get(name, {})
+            if not isinstance(child, dict):
+                raise ConfigError(f'"{dotted}" cannot be set: "{name}" holds a single value.')
+            here[name] = here = dict(child)
+        here[last] = parse_yaml(f"value: {text}", f"--set {assignment}")["value"]
+    return result
+
+
+def validate(
+    model: type[Model],
+    values: Mapping[str, Any],
+    source: str,
+    failure: type[ModelyardError] = ConfigError,
+) -> Model:
+    """`values` as a `model`, every fault named by its place in one error.
+
+    Raises:
+        failure: one line a fault; a key near a known one gets "did you mean".
+    """
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        lines = [
+            _fault(model, fault["loc"], fault["type"], fault["msg"]) for fault in error.errors()
+        ]
+        raise failure(f"{source} is not valid:\n" + "\n".join(lines)) from error
+
+
+def _fault(model: type[BaseModel], place: tuple[int | str, ...], kind: str, message: str) -> str:
+    where = ".".join(str(part) for part in place) or "(the whole)"
+    if kind == "extra_forbidden":
+        known = _fields_at(model, place[:-1])
+        return f"  {where}: no such key.{did_you_mean(str(place[-1]), known)}"
+    if kind == "missing":
+        return f"  {where}: required, and not there."
+    return f"  {where}: {message.removeprefix('Value error, ')}."
+
+
+def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """Names of the fields that the model nested at `place` knows."""
+    here: Any = model
+    for part in place:
+        field = getattr(here, "model_fields", {}).get(part)
+        if field is None:
+            continue  # an index in a list, or the tag of a union
+        candidates = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        here = next((c for c in candidates if hasattr(c, "model_fields")), None)
+    return list(getattr(here, "model_fields", {}))

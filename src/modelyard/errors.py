@@ -1,0 +1,97 @@
+"""The one error tree: every error says what was expected, what was found and what mends it.
+
+An error that a user can cause is a `ModelyardError`. It is mapped once at each edge: the command
+line prints `detail` and `fix` and exits with `exit_code`; the server answers `status` as
+application/problem+json. Anything else that escapes is a defect of ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class ModelyardError(Exception):
+    """Base of all errors with a next step.
+
+    Args:
+        detail: what was expected and what was found, one or two sentences.
+        fix: the command or change that mends it; may be empty where there is none.
+    """
+
+    title = "Modelyard could not do this"
+    exit_code = 1
+    status = 500
+
+    def __init__(self, detail: str, *, fix: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.fix = fix
+
+    def sentence(self) -> str:
+        """Detail and fix as running text, for logs and for problem details."""
+        return f"{self.detail} {self.fix}".strip()
+
+
+class ConfigError(ModelyardError):
+    """A setting, a YAML file or an argument is not what it has to be."""
+
+    title = "Configuration is not valid"
+    exit_code = 2
+
+
+class ContractError(ModelyardError):
+    """A contract does not hold together, or a model does not keep it."""
+
+    title = "The model's contract is not kept"
+    exit_code = 3
+    status = 409
+
+
+class DataError(ModelyardError):
+    """The dataset is missing, is not the one that was asked for, or breaks the contract."""
+
+    title = "The dataset cannot be used"
+    exit_code = 4
+
+
+class TrainingError(ModelyardError):
+    """Training ended without a model that may be registered."""
+
+    title = "Training gave no usable model"
+    exit_code = 5
+
+
+class RegistryError(ModelyardError):
+    """The registry answered, and the answer was no."""
+
+    title = "The model registry refused"
+    exit_code = 6
+    status = 502
+
+
+class RegistryNotFoundError(RegistryError):
+    """The registry has no such model, version, alias or file."""
+
+    title = "Not in the model registry"
+    status = 404
+
+
+class RegistryUnavailableError(RegistryError):
+    """The registry did not answer in time: asking again later can succeed."""
+
+    title = "The model registry does not answer"
+    status = 503
+
+
+class ModelRefusedError(ModelyardError):
+    """A model version was found and may not, or cannot, be served."""
+
+    title = "The model version is refused"
+    status = 409
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """' Did you mean "x"?' for the known word nearest to `word`, or an empty string."""
+    near = get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f' Did you mean "{near[0]}"?' if near else ""

@@ -1,0 +1,137 @@
+"""Where a model came from: code, data, packages, image and machine, as tags of its run.
+
+Nothing here needs git or DVC at hand: in a container the commit arrives as a build argument, and
+the data version is the md5 that the DVC pointer beside the file names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from modelyard.config import read_yaml
+from modelyard.errors import DataError
+
+UNKNOWN = "unknown"
+_GIT_TIMEOUT_S = 10
+
+
+@dataclass(frozen=True)
+class DataVersion:
+    """One version of a dataset file, as DVC names it."""
+
+    path: Path
+    md5: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class CodeVersion:
+    """The commit the code is at, and whether files differ from it."""
+
+    commit: str
+    dirty: bool
+
+
+def read_pointer(folder: Path, name: str) -> DataVersion:
+    """The version of the file `name` that the DVC pointer in `folder` names; the file is not read.
+
+    Raises:
+        DataError: no pointer, or it does not name one file.
+    """
+    pointer = folder / f"{name}.dvc"
+    if not pointer.is_file():
+        raise DataError(
+            f"There is no DVC pointer {pointer}, so the version of the data is not known.",
+            fix=f"Put the dataset under version control: dvc add {folder / name}",
+        )
+    match read_yaml(pointer).get("outs"):
+        case [{"md5": str(md5), "size": int(size_bytes)}]:
+            return DataVersion(folder / name, md5, size_bytes)
+        case _:
+            raise DataError(f"{pointer} does not name exactly one file with its md5.")
+
+
+def read_data_version(folder: Path, name: str) -> DataVersion:
+    """The version of the file `name` in `folder`, from its DVC pointer, checked against its bytes.
+
+    Raises:
+        DataError: no pointer, no file, or the file is not the one that the pointer names.
+    """
+    version = read_pointer(folder, name)
+    if not version.path.is_file():
+        raise DataError(f"{version.path} is not there.", fix="Fetch it: dvc pull")
+    if (found := md5_of(version.path)) != version.md5:
+        raise DataError(
+            f"{version.path} is not the versioned dataset: {name}.dvc says md5 {version.md5}, "
+            f"the file has {found}.",
+            fix=f"Fetch it again (dvc pull --force), or record the new one (dvc add {name}).",
+        )
+    return version
+
+
+def read_code_version(root: Path, built_from: str) -> CodeVersion:
+    """The commit of the running code.
+
+    Args:
+        root: folder of the checkout, asked when it is one.
+        built_from: commit that the image was built from; `-dirty` at its end marks local changes.
+    """
+    if built_from:
+        return CodeVersion(built_from.removesuffix("-dirty"), built_from.endswith("-dirty"))
+    commit = _git(root, "rev-parse", "HEAD")
+    if not commit:
+        return CodeVersion(UNKNOWN, dirty=False)
+    return CodeVersion(commit, dirty=bool(_git(root, "status", "--porcelain")))
+
+
+def package_list() -> str:
+    """Every installed distribution as `name==version`, a line each, sorted."""
+    found = {f"{d.metadata['Name'].lower()}=={d.version}" for d in metadata.distributions()}
+    return "\n".join(sorted(found)) + "\n"
+
+
+def run_tags(code: CodeVersion, data: DataVersion, image: str, seed: int) -> Mapping[str, str]:
+    """Tags that let a run be found again and done again."""
+    return {
+        "mlflow.source.git.commit": code.commit,
+        "git.commit": code.commit,
+        "git.dirty": str(code.dirty).lower(),
+        "data.path": data.path.name,
+        "data.md5": data.md5,
+        "data.size_bytes": str(data.size_bytes),
+        "packages.sha256": hashlib.sha256(package_list().encode()).hexdigest(),
+        "image": image or UNKNOWN,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "seed": str(seed),
+    }
+
+
+def md5_of(path: Path) -> str:
+    """Hex md5 of the file at `path`: DVC's name for it, no protection against forgery."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _git(root: Path, *arguments: str) -> str:
+    git = shutil.which("git")
+    if git is None:
+        return ""
+    try:
+        done = subprocess.run(  # noqa: S603 - our own words, no shell
+            [git, "-C", str(root), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=_GIT_TIMEOUT_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

@@ -1,0 +1,307 @@
+"""MLflow's registry and artifact store over its REST API, without importing mlflow.
+
+MLflow's own client costs a second and 130 MiB to import and blocks for minutes on a dead server;
+serving can afford neither. Only calls that the platform makes are here. Each one answers within
+`timeout_s` or raises. Protocol: https://mlflow.org/docs/latest/api_reference/rest-api.html
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import httpx
+
+from modelyard.errors import (
+    ModelRefusedError,
+    RegistryError,
+    RegistryNotFoundError,
+    RegistryUnavailableError,
+)
+from modelyard.registry.uri import ModelUri, Selector
+
+_API = "/api/2.0/mlflow"
+_PROXY = "/api/2.0/mlflow-artifacts/artifacts"
+_PROXY_SCHEME = re.compile(r"^mlflow-artifacts:/+(?:[^/]+:\d+/)?")
+_CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One registered model version as the registry describes it."""
+
+    name: str
+    version: str
+    run_id: str
+    source: str
+    status: str
+    created_ms: int
+    aliases: tuple[str, ...] = ()
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run recorded about itself: last value of each metric, parameters and tags."""
+
+    run_id: str
+    status: str
+    metrics: Mapping[str, float]
+    params: Mapping[str, str]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ArtifactFile:
+    """One file of a model version: path relative to the version's folder, size in bytes."""
+
+    path: PurePosixPath
+    size_bytes: int
+
+
+class RegistryClient:
+    """A connection to one MLflow server; safe to share between threads.
+
+    Every method raises `RegistryUnavailableError` when the server does not answer in time and
+    `RegistryNotFoundError` when it has no such thing.
+    """
+
+    def __init__(self, tracking_uri: str, timeout_s: float = 5.0) -> None:
+        self.tracking_uri = tracking_uri.rstrip("/")
+        self._http = httpx.Client(base_url=self.tracking_uri, timeout=timeout_s)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    # -- versions ------------------------------------------------------------------------------
+
+    def resolve(self, uri: ModelUri) -> ModelVersion:
+        """The version that `uri` means now."""
+        match uri.selector:
+            case Selector.ALIAS:
+                return self.aliased(uri.name, uri.value)
+            case Selector.VERSION:
+                return self.version(uri.name, uri.value)
+            case Selector.LATEST:
+                newest = next(self.versions(uri.name), None)
+            case Selector.STAGE:
+                newest = self._newest_in_stage(uri.name, uri.value)
+        if newest is None:
+            raise RegistryNotFoundError(
+                f"There is no version for {uri} in the registry at {self.tracking_uri}."
+            )
+        return newest
+
+    def aliased(self, name: str, alias: str) -> ModelVersion:
+        """The version that `alias` of the model `name` points to."""
+        try:
+            body = self._get("registered-models/alias", name=name, alias=alias)
+        except RegistryNotFoundError as error:
+            raise RegistryNotFoundError(
+                f'The registry has no model "{name}" with the alias "{alias}".'
+            ) from error
+        return _version(body["model_version"])
+
+    def version(self, name: str, version: str) -> ModelVersion:
+        """The version number `version` of the model `name`."""
+        return _version(
+            self._get("model-versions/get", name=name, version=version)["model_version"]
+        )
+
+    def versions(self, name: str) -> Iterator[ModelVersion]:
+        """All versions of the model `name`, newest first; none when there is no such model."""
+        token = ""
+        while True:
+            body = self._get(
+                "model-versions/search",
+                filter=f"name='{name}'",
+                order_by="version_number DESC",
+                max_results=100,
+                page_token=token,
+            )
+            yield from map(_version, body.get("model_versions", []))
+            token = body.get("next_page_token", "")
+            if not token:
+                return
+
+    def aliases(self, name: str) -> Mapping[str, str]:
+        """Alias → version number of the model `name`; empty when there is no such model."""
+        try:
+            model = self._get("registered-models/get", name=name)["registered_model"]
+        except RegistryNotFoundError:
+            return {}
+        return {entry["alias"]: str(entry["version"]) for entry in model.get("aliases", [])}
+
+    def run(self, run_id: str) -> Run:
+        """What the run `run_id` recorded."""
+        body = self._get("runs/get", run_id=run_id)["run"]
+        data = body.get("data", {})
+        return Run(
+            run_id=run_id,
+            status=body["info"]["status"],
+            metrics={m["key"]: float(m["value"]) for m in data.get("metrics", [])},
+            params={p["key"]: p["value"] for p in data.get("params", [])},
+            tags={t["key"]: t["value"] for t in data.get("tags", [])},
+        )
+
+    def _newest_in_stage(self, name: str, stage: str) -> ModelVersion | None:
+        body = self._post("registered-models/get-latest-versions", name=name, stages=[stage])
+        return next(map(_version, body.get("model_versions", [])), None)
+
+    # -- writing -------------------------------------------------------------------------------
+
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        """Let `alias` point to `version`; the registry offers no compare-and-set."""
+        self._post("registered-models/alias", name=name, alias=alias, version=version)
+
+    def set_version_tag(self, name: str, version: str, key: str, value: str) -> None:
+        """Set one tag of a model version."""
+        self._post("model-versions/set-tag", name=name, version=version, key=key, value=value)
+
+    def set_model_tag(self, name: str, key: str, value: str) -> None:
+        """Set one tag of a registered model."""
+        self._post("registered-models/set-tag", name=name, key=key, value=value)
+
+    def model_tags(self, name: str) -> Mapping[str, str]:
+        """Tags of the registered model `name`."""
+        model = self._get("registered-models/get", name=name)["registered_model"]
+        return {tag["key"]: tag["value"] for tag in model.get("tags", [])}
+
+    # -- files ---------------------------------------------------------------------------------
+
+    def files(self, version: ModelVersion) -> list[ArtifactFile]:
+        """Every file of `version`, folders walked; MLflow answers an empty list for lost files."""
+        return list(self._walk(self._folder(version), PurePosixPath()))
+
+    def download(self, version: ModelVersion, folder: Path) -> None:
+        """Fetch every file of `version` into `folder`, which is made.
+
+        Raises:
+            RegistryNotFoundError: the registry knows the version, the store has no files for it.
+            ModelRefusedError: a file's name would lead out of `folder`.
+        """
+        source = self._folder(version)
+        files = self.files(version)
+        if not files:
+            raise RegistryNotFoundError(
+                f"{version.name} version {version.version} is registered and its files are not in "
+                f"the artifact store ({source}).",
+                fix="Train again, or put the store's backup back.",
+            )
+        for file in files:
+            target = folder / file.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            self._fetch(f"{source}/{file.path}", target)
+
+    def _folder(self, version: ModelVersion) -> str:
+        """Path of the version's files in the server's artifact proxy."""
+        uri = self._get(
+            "model-versions/get-download-uri", name=version.name, version=version.version
+        )["artifact_uri"]
+        if not _PROXY_SCHEME.match(uri):
+            raise RegistryError(
+                f"The files of {version.name} version {version.version} are at {uri}; expected an "
+                "MLflow server that proxies its artifact store (mlflow-artifacts:/).",
+                fix="Start the server with --serve-artifacts and register the model again.",
+            )
+        return _PROXY_SCHEME.sub("", uri).strip("/")
+
+    def _walk(self, folder: str, relative: PurePosixPath) -> Iterator[ArtifactFile]:
+        body = self._answer("GET", _PROXY, params={"path": str(PurePosixPath(folder) / relative)})
+        for entry in body.get("files", []):
+            name = entry["path"]
+            if name in ("", ".", "..") or PurePosixPath(name).name != name or "\\" in name:
+                raise ModelRefusedError("The artifact store lists a file name that is not plain.")
+            path = relative / name
+            if entry["is_dir"]:
+                yield from self._walk(folder, path)
+            else:
+                yield ArtifactFile(path, int(entry.get("file_size") or 0))
+
+    def _fetch(self, path: str, target: Path) -> None:
+        url = f"{_PROXY}/{quote(path)}"
+        try:
+            with self._http.stream("GET", url) as response:
+                if response.status_code != httpx.codes.OK:
+                    response.read()
+                    raise self._refusal(response)
+                with target.open("wb") as file:
+                    for chunk in response.iter_bytes(_CHUNK_BYTES):
+                        file.write(chunk)
+        except httpx.HTTPError as error:
+            raise self._unavailable(error) from error
+
+    # -- HTTP ----------------------------------------------------------------------------------
+
+    def _get(self, path: str, **params: str | int) -> dict[str, Any]:
+        return self._answer("GET", f"{_API}/{path}", params=params)
+
+    def _post(self, path: str, **body: Any) -> dict[str, Any]:
+        return self._answer("POST", f"{_API}/{path}", json=body)
+
+    def _answer(self, method: str, url: str, **request: Any) -> dict[str, Any]:
+        try:
+            response = self._http.request(method, url, **request)
+        except httpx.HTTPError as error:
+            raise self._unavailable(error) from error
+        if response.status_code != httpx.codes.OK:
+            raise self._refusal(response)
+        try:
+            body = response.json()
+        except ValueError as error:
+            raise RegistryError(
+                f"{self.tracking_uri} answered something else than JSON: is it MLflow?"
+            ) from error
+        return body if isinstance(body, dict) else {}
+
+    def _unavailable(self, error: httpx.HTTPError) -> RegistryUnavailableError:
+        why = str(error) or type(error).__name__
+        return RegistryUnavailableError(
+            f"The MLflow server at {self.tracking_uri} does not answer ({why}).",
+            fix="Start it (`docker compose up -d --wait mlflow`), or set MLFLOW_TRACKING_URI.",
+        )
+
+    def _refusal(self, response: httpx.Response) -> RegistryError:
+        try:
+            body = response.json()
+            code, message = str(body.get("error_code", "")), str(body.get("message", ""))
+        except (ValueError, AttributeError):
+            code, message = "", response.text[:200].strip()
+        # an unknown alias is reported as an invalid parameter
+        unknown_alias = code == "INVALID_PARAMETER_VALUE" and "alias" in message
+        if response.status_code == httpx.codes.NOT_FOUND or unknown_alias:
+            return RegistryNotFoundError(message or f"{response.url} is not there.")
+        detail = f"MLflow answered {response.status_code}: {message or code}"
+        if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
+            return RegistryUnavailableError(detail)
+        return RegistryError(detail)
+
+
+def _version(body: Mapping[str, Any]) -> ModelVersion:
+    return ModelVersion(
+        name=body["name"],
+        version=str(body["version"]),
+        run_id=body.get("run_id", ""),
+        source=body.get("source", ""),
+        status=body.get("status", ""),
+        created_ms=int(body.get("creation_timestamp", 0)),
+        aliases=tuple(body.get("aliases", ())),
+        tags={tag["key"]: tag["value"] for tag in body.get("tags", [])},
+    )

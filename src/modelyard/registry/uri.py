@@ -1,0 +1,80 @@
+"""`models:/` addresses: what a server is told to follow.
+
+The forms are MLflow's own: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `models:/NAME/STAGE` and
+`models:/NAME/latest`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import unquote
+
+from modelyard.errors import ConfigError, did_you_mean
+
+STAGES = ("None", "Staging", "Production", "Archived")
+_FORMS = "models:/NAME@ALIAS, models:/NAME/VERSION, models:/NAME/latest or models:/NAME/STAGE"
+
+
+class Selector(StrEnum):
+    """What picks the version of a registered model."""
+
+    ALIAS = "alias"
+    VERSION = "version"
+    STAGE = "stage"
+    LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class ModelUri:
+    """One `models:/` address, taken apart. `value` is the alias, version number or stage."""
+
+    name: str
+    selector: Selector
+    value: str
+
+    def __str__(self) -> str:
+        separator = "@" if self.selector is Selector.ALIAS else "/"
+        return f"models:/{self.name}{separator}{self.value}"
+
+    @property
+    def is_fixed(self) -> bool:
+        """True when this address can never come to mean another version."""
+        return self.selector is Selector.VERSION
+
+
+def parse_model_uri(text: str) -> ModelUri:
+    """Take a `models:/` address apart.
+
+    Raises:
+        ConfigError: not one of the four forms.
+    """
+    if not text.startswith("models:/") or text.startswith("models://"):
+        raise ConfigError(
+            f'"{text}" is not a model address: expected {_FORMS}, with one slash after the colon.'
+        )
+    path = unquote(text.removeprefix("models:/"))
+    if "@" in path:
+        name, _, alias = path.rpartition("@")
+        if name and alias and "/" not in path:
+            return ModelUri(name, Selector.ALIAS, alias)
+    else:
+        name, _, value = path.rpartition("/")
+        if name and value and "/" not in name:
+            return _by_value(text, name, value)
+    raise ConfigError(f'"{text}" names no version: expected {_FORMS}.')
+
+
+def _by_value(text: str, name: str, value: str) -> ModelUri:
+    if value.isascii() and value.isdigit() and int(value) > 0:
+        return ModelUri(name, Selector.VERSION, str(int(value)))
+    if value.lower() == "latest":
+        return ModelUri(name, Selector.LATEST, "latest")
+    for stage in STAGES:
+        if value.lower() == stage.lower():
+            return ModelUri(name, Selector.STAGE, stage)
+    hint = did_you_mean(value, (*STAGES, "latest"))
+    raise ConfigError(
+        f'"{value}" in "{text}" is neither a version number, nor latest, nor a stage.{hint}',
+        fix=f"An alias is written with @: models:/{name}@{value}",
+    )

@@ -1,0 +1,158 @@
+"""The only reader of the environment: one typed class for each process that has settings.
+
+Every field is one environment variable of the same name in capitals, and `.env.example` explains
+each (a test compares the two). Secrets are named by file, never by value, so that `docker inspect`
+shows none.
+"""
+
+from __future__ import annotations
+
+import getpass
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from modelyard.errors import ConfigError
+
+
+def _login_name() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's numeric user has no name
+        return "modelyard"
+
+
+def _http_url(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise ValueError(
+            "expected the address of an MLflow server, http:// or https://; a database or a "
+            "folder is reached through a server (modelyard's containers and `make demo` start one)"
+        )
+    return url.rstrip("/")
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+
+
+class RegistrySettings(BaseSettings):
+    """How to reach the MLflow server; shared by every process that does."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    mlflow_tracking_uri: HttpUrl = Field(
+        "http://127.0.0.1:5000", description="Address of the MLflow server."
+    )
+    registry_timeout_s: float = Field(
+        5.0, gt=0, le=60, description="Seconds that one request to the MLflow server may take."
+    )
+
+
+class ServingSettings(RegistrySettings):
+    """The serving process."""
+
+    model_uri: str = Field(
+        description="What to serve and follow: models:/NAME@ALIAS, /VERSION, /STAGE or /latest."
+    )
+    serving_host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104
+    serving_port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
+    serving_cache_dir: Path = Field(
+        Path("/var/cache/modelyard"),
+        description="Folder for verified model versions: a restart needs no registry.",
+    )
+    serving_cache_versions: int = Field(
+        3, ge=1, description="How many model versions the cache keeps."
+    )
+    serving_poll_interval_s: float = Field(
+        2.0, gt=0, description="Seconds between two looks at the alias (jittered by a quarter)."
+    )
+    serving_admin_token_file: Path | None = Field(
+        None, description="File with the token for /admin; without one /admin refuses everybody."
+    )
+    serving_require_manifest: bool = Field(
+        default=False, description="Refuse model versions that carry no sha256 manifest."
+    )
+    serving_allow_schema_change: bool = Field(
+        default=False,
+        description="Serve a new version also when its features break those who call the old one.",
+    )
+    serving_max_body_bytes: int = Field(
+        16 * 2**20, ge=1024, description="Largest request body in bytes; more is answered 413."
+    )
+    serving_max_rows: int = Field(
+        100_000, ge=1, description="Most rows in one request; more is answered 413."
+    )
+    serving_max_concurrency: int = Field(
+        512, ge=1, description="Requests worked on at once; more are answered 503 with Retry-After."
+    )
+    serving_request_timeout_s: float = Field(
+        10.0, gt=0, description="Seconds a prediction may take, from its first byte to its answer."
+    )
+    serving_log_format: str = Field(
+        "json", pattern="^(json|plain)$", description="json (one object a line) or plain."
+    )
+    serving_log_level: str = Field(
+        "info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error."
+    )
+
+
+class ActorSettings(RegistrySettings):
+    """A process in which somebody changes the registry."""
+
+    modelyard_user: str = Field(
+        default_factory=_login_name, description="Who trains and promotes, for the record."
+    )
+
+
+class TrainingSettings(ActorSettings):
+    """A training process; what makes an experiment is in its YAML file, not here."""
+
+    modelyard_data_dir: Path = Field(
+        Path("data"), description="Folder that `dvc pull` fills; pointers (*.dvc) lie there too."
+    )
+    git_commit: str = Field("", description="Commit the code was built from (build argument).")
+    image_ref: str = Field("", description="Name or digest of the image that runs.")
+
+
+class CommandSettings(ActorSettings):
+    """The registry commands of `modelyard`."""
+
+    model_name: str = Field("", description="Registered model that commands mean by default.")
+    serving_url: HttpUrl = Field(
+        "http://127.0.0.1:8000", description="Address of the prediction API, for `status`."
+    )
+
+
+class DemoSettings(BaseSettings):
+    """The stack without Docker (`make demo`)."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    mlflow_port: int = Field(5000, ge=1, le=65535, description="Port of the MLflow server.")
+    gateway_port: int = Field(8000, ge=1, le=65535, description="Port of the prediction API.")
+    modelyard_config: str = Field("configs/train.yaml", description="What `make demo` trains.")
+    modelyard_state_dir: Path = Field(Path(".modelyard"), description="Where its state lies.")
+
+
+Settings = TypeVar("Settings", bound=BaseSettings)
+
+
+def read_settings(kind: type[Settings]) -> Settings:
+    """The settings of a process, from its environment.
+
+    Raises:
+        ConfigError: one line a variable that is missing or not of its type; values are not shown.
+    """
+    try:
+        return kind()
+    except ValidationError as error:
+        lines = [
+            f"  {'_'.join(map(str, fault['loc'])).upper()}: "
+            f"{fault['msg'].removeprefix('Value error, ')}"
+            for fault in error.errors()
+        ]
+        raise ConfigError(
+            "The environment is not valid:\n" + "\n".join(lines),
+            fix="Every variable is explained in .env.example.",
+        ) from error
