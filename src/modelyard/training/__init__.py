@@ -1,0 +1,1 @@
+"""Training: from a versioned dataset to a registered, promoted model version."""

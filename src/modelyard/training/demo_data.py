@@ -1,0 +1,68 @@
+"""Putting a project's demo dataset into the store, where `dvc pull` will find it."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from modelyard.errors import DataError
+from modelyard.provenance import md5_of, read_pointer
+from modelyard.training.project import Project
+
+_DVC_TIMEOUT_S = 120
+
+
+def push_demo_data(project: Project, folder: Path, name: str, say: Callable[[str], None]) -> None:
+    """Generate the demo dataset and push it, unless the pointer names another dataset.
+
+    Safe to run again and in two places at once: the store names files by their md5.
+
+    Args:
+        folder: the data folder of a DVC workspace; holds the pointer `name`.dvc.
+
+    Raises:
+        DataError: the pointer is missing, or the store does not take the file.
+    """
+    pointer = read_pointer(folder, name)
+    if project.generate is None:
+        say("The project has no demo dataset: nothing to do.")
+        return
+    path, fresh = folder / name, folder / f".{name}.new"
+    try:
+        project.generate(fresh)
+        if md5_of(fresh) != pointer.md5:
+            say(f"{name}.dvc names another dataset than the demo one: left alone.")
+            return
+        path.unlink(missing_ok=True)
+        shutil.move(fresh, path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    _dvc(folder.parent, "commit", "--force", "--quiet", str(path.relative_to(folder.parent)))
+    _dvc(folder.parent, "push", "--quiet", str(path.relative_to(folder.parent)))
+    say(f"{name}, md5 {pointer.md5}, {pointer.size_bytes:,} bytes: in the store.")
+
+
+def _dvc(workspace: Path, *arguments: str) -> None:
+    command = [sys.executable, "-m", "dvc", *arguments]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own words, no shell
+            command,
+            cwd=workspace,
+            capture_output=True,
+            text=True,
+            timeout=_DVC_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DataError(
+            f"dvc {arguments[0]} did not end within {_DVC_TIMEOUT_S} s: is the store there?"
+        ) from error
+    if done.returncode != 0:
+        last = next(iter(reversed(done.stderr.strip().splitlines())), "no message")
+        raise DataError(
+            f"dvc {arguments[0]} failed: {last}",
+            fix="Is the store up? `docker compose ps storage`",
+        )
