@@ -1,0 +1,108 @@
+# `make help` lists the targets. `make demo` and `make test` install what they need.
+SHELL := bash
+.DEFAULT_GOAL := help
+.PHONY: help demo doctor up down train promote rollback status versions history \
+        check format test unit integration stack bench engine lock clean
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+UV_VERSION := 0.13.8
+BIN := .venv/bin
+
+# torch's CPU build is not on the Python package index. Where pip is told of a folder of wheels, it
+# is taken from there; the lock's hash is the same.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+WHEELS := $(or $(WHEELS_DIR),$(PIP_FIND_LINKS))
+TORCH_SOURCE = $(if $(WHEELS),--find-links $(WHEELS),--extra-index-url $(TORCH_INDEX) --index-strategy unsafe-best-match)
+
+# What the images record: the commit, marked when files differ from it.
+export GIT_COMMIT ?= $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
+export MODEL_NAME ?= fraud-detector
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# -- the stack ------------------------------------------------------------------------------------
+
+demo: .venv/.ready ## the whole main job on this machine, without Docker
+	@$(BIN)/modelyard demo
+
+doctor: ## can this machine run the stack? expected, found, fix
+	@python3 src/modelyard/doctor.py
+
+up: ## build and start the stack, wait until it is healthy
+	docker compose up -d --build --wait
+
+down: ## stop the stack; the data stays (docker compose down -v removes it)
+	docker compose --profile train down
+
+train: ## train, register, promote; takes the CPU overlay by itself; ARGS="--set fit.epochs=3"
+	@$(COMPOSE_TRAIN) --profile train run --rm --build training $(ARGS)
+
+COMPOSE_TRAIN = COMPOSE_FILE="$$(python3 src/modelyard/doctor.py --compose-file)" docker compose
+IN_TRAINING = $(COMPOSE_TRAIN) --profile train run --rm --no-deps --entrypoint modelyard training
+
+status: ## where the aliases point and what is served
+	@$(IN_TRAINING) status
+versions: ## the registered versions
+	@$(IN_TRAINING) versions
+history: ## every move of the alias
+	@$(IN_TRAINING) history
+promote: ## let the alias point to a version: make promote VERSION=2 WHY="better recall"
+	@$(IN_TRAINING) promote $(VERSION) --why "$(WHY)"
+rollback: ## let the alias point to the version before: make rollback WHY="complaints"
+	@$(IN_TRAINING) rollback --why "$(WHY)"
+
+# -- the code -------------------------------------------------------------------------------------
+
+check: .venv/.ready ## format, lint, types, import rules, unit tests: under a minute
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/pytest tests/unit -q
+
+format: .venv/.ready ## format the code and mend what ruff can mend
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+test: check integration stack ## everything; the stack tests need a Docker engine (make engine)
+
+unit: .venv/.ready ## unit tests alone
+	$(BIN)/pytest tests/unit
+
+integration: .venv/.ready ## real MLflow, Postgres, S3 and DVC; no Docker, no root
+	$(BIN)/pytest tests/integration
+
+stack: .venv/.ready ## the stack on the real engine
+	$(BIN)/pytest tests/stack
+
+engine: ## a Docker engine on a Debian machine without a container registry (root)
+	ci/docker/engine.sh up
+
+# -- the environment ------------------------------------------------------------------------------
+
+.venv/.ready: requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else \
+	  f"expected Python 3.11, found {sys.version.split()[0]} ($(PYTHON)): install it, or make PYTHON=/path/to/python3.11")'
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip install --quiet --require-hashes --compile-bytecode $(TORCH_SOURCE) -r requirements-dev.txt
+	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+# Every lock is a whole one with hashes. The dev lock is solved first; the others agree with it.
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+          --no-header --no-emit-find-links $(TORCH_SOURCE)
+lock: .venv/.ready ## compile requirements-*.txt from pyproject's groups
+	$(COMPILE) $(UPGRADE) pyproject.toml --group dev -o requirements-dev.txt
+	$(COMPILE) -c requirements-dev.txt --group mlflow -o requirements-mlflow.txt
+	$(COMPILE) -c requirements-dev.txt pyproject.toml --group serve-onnx -o requirements-serve-onnx.txt
+	$(COMPILE) -c requirements-dev.txt pyproject.toml --group serve -o requirements-serve.txt
+	$(COMPILE) -c requirements-dev.txt pyproject.toml --group serve-torch -o requirements-serve-torch.txt
+	$(COMPILE) -c requirements-dev.txt pyproject.toml --group train-cpu -o requirements-train-cpu.txt
+	grep -v '^torch==' requirements-train-cpu.txt | grep -E '^[a-z0-9._-]+==' | sed 's/ *\\$$//' > .venv/train.in
+	$(COMPILE) -c .venv/train.in pyproject.toml --group train -o requirements-train.txt
+
+clean: ## remove the environment, caches and the demo's state
+	rm -rf .venv .modelyard .pytest_cache .mypy_cache .ruff_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,82 @@
+#!/bin/sh
+# A training run: fetch the versioned data, then train. Arguments go to `modelyard train`.
+#
+# The same script runs in the training image and, by `make demo`, without Docker: only the
+# environment differs. The project itself is never written to (in the image it cannot be).
+#   WORKSPACE        a scratch DVC workspace: pointers, links to the data, DVC's own state
+#   DVC_CACHE_DIR    where the data itself lies, shared by all runs
+#   DVC_REMOTE_URL   another address for the remote `store` of .dvc/config
+#   ENTRYPOINT_JOB   `dataset`: put the demo data into the store instead of training
+set -eu
+PROJECT_DIR=$(cd "$(dirname "$0")" && pwd)
+WORKSPACE=${WORKSPACE:-/workspace}
+DVC_CACHE_DIR=${DVC_CACHE_DIR:-/var/cache/dvc}
+
+# One attempt each: s3fs, below DVC, tries five times itself, and attempts multiply. With the timeouts
+# below, a store that falls silent in the middle of a file ends the run within 50 seconds.
+export AWS_MAX_ATTEMPTS="${AWS_MAX_ATTEMPTS:-1}"
+export DVC_SITE_CACHE_DIR="${DVC_SITE_CACHE_DIR:-$WORKSPACE/.dvc/site}"
+export DVC_NO_ANALYTICS=1
+
+fail() { # fail EXPECTED FOUND FIX
+  printf 'training stopped: the data could not be fetched.\n  expected  %s\n  found     %s\n  fix       %s\n' "$1" "$2" "$3" >&2
+  exit 4
+}
+
+prepare_workspace() {
+  mkdir -p "$WORKSPACE/.dvc" "$DVC_CACHE_DIR"
+  cp "$PROJECT_DIR/.dvc/config" "$WORKSPACE/.dvc/config"
+  (cd "$PROJECT_DIR" && find data -name '*.dvc' -type f) | while read -r pointer; do
+    mkdir -p "$WORKSPACE/$(dirname "$pointer")"
+    cp "$PROJECT_DIR/$pointer" "$WORKSPACE/$pointer"
+  done
+  {
+    # links: the data is neither copied nor held in the workspace, which may be memory
+    printf '[cache]\n    dir = %s\n    type = symlink\n' "$DVC_CACHE_DIR"
+    if [ -n "${DVC_REMOTE_URL:-}" ]; then
+      printf "['remote \"store\"']\n    url = %s\n" "$DVC_REMOTE_URL"
+      case $DVC_REMOTE_URL in s3://*) printf '    connect_timeout = 4\n    read_timeout = 9\n' ;; esac
+    fi
+  } >"$WORKSPACE/.dvc/config.local"
+}
+
+store_answers() { # any answer counts; a store that is stopped or silent shows within 5 seconds
+  python - "$1" <<'PY'
+import sys, urllib.error, urllib.request
+try:
+    urllib.request.urlopen(sys.argv[1], timeout=5)
+except urllib.error.HTTPError:
+    pass
+except (OSError, ValueError) as error:
+    sys.exit(f"  {sys.argv[1]}: {error}")
+PY
+}
+
+pull_data() {
+  if [ -n "${AWS_ENDPOINT_URL_S3:-}" ]; then
+    store_answers "$AWS_ENDPOINT_URL_S3" || fail \
+      "an S3 store that answers at $AWS_ENDPOINT_URL_S3" \
+      "none (the line above says why)" \
+      "docker compose up -d --wait storage; for a store of your own check S3_ENDPOINT_URL"
+  fi
+  expected="every file that data/*.dvc names, unchanged, in the store ${DVC_REMOTE_URL:-of .dvc/config}"
+  fix="a missing file: dvc push from where it is; a corrupted one: remove it from the store and push it again"
+  (cd "$WORKSPACE" && dvc pull) || fail "$expected" "what dvc says above" "$fix"
+  # dvc calls it a success when it linked to a file that neither the store nor the cache has
+  missing=$(find "$WORKSPACE/data" -type l ! -exec test -e {} \; -print)
+  [ -z "$missing" ] || fail "$expected" "nothing usable for $missing: it is not in the store, or its bytes do not have the md5 that its pointer names" "$fix"
+}
+
+prepare_workspace
+export MODELYARD_DATA_DIR="$WORKSPACE/data"
+case ${ENTRYPOINT_JOB:-train} in
+  dataset) exec modelyard dataset "$@" ;;
+  train)
+    pull_data
+    exec modelyard train "$@"
+    ;;
+  *)
+    echo "ENTRYPOINT_JOB: expected train or dataset, found $ENTRYPOINT_JOB" >&2
+    exit 2
+    ;;
+esac

@@ -1,0 +1,32 @@
+"""`modelyard demo` and `modelyard doctor`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from modelyard.settings import DemoSettings, read_settings
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add this module's commands to `app`."""
+    app.command()(demo)
+    app.command()(doctor)
+
+
+def demo() -> None:
+    """Run the whole stack on this machine without Docker: train, serve, predict."""
+    from modelyard.embedded.demo import run_demo
+
+    try:
+        run_demo(read_settings(DemoSettings), Path.cwd(), typer.echo)
+    except KeyboardInterrupt:
+        typer.echo("\nstopped")
+
+
+def doctor() -> None:
+    """Check that this machine can run the stack: expected, found, fix."""
+    from modelyard.doctor import main
+
+    raise typer.Exit(main([]))

@@ -1,0 +1,55 @@
+"""`modelyard`: one command for training and the registry; errors end here.
+
+Exit codes: 0 done; 2 configuration; 3 contract; 4 data; 5 training; 6 registry; 130 interrupted;
+143 stopped (errors.py has the tree).
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+
+import typer
+from rich.console import Console
+
+from modelyard.cli import demo, registry, training
+from modelyard.errors import ModelyardError
+
+_INTERRUPTED = 130
+_TERMINATED = 128 + signal.SIGTERM
+
+app = typer.Typer(
+    help="From versioned data to a served model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+training.add_commands(app)
+registry.add_commands(app)
+demo.add_commands(app)
+
+
+def main() -> None:
+    """Run the command line; a `ModelyardError` becomes its sentence and its exit code."""
+    signal.signal(signal.SIGTERM, _terminate)
+    try:
+        app()
+    except ModelyardError as error:
+        console = Console(stderr=True, highlight=False, soft_wrap=True)
+        console.print(f"error: {error.title}", style="bold red", markup=False)
+        console.print(error.detail, markup=False)
+        if error.fix:
+            console.print(f"fix: {error.fix}", style="bold", markup=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> None:
+    """`docker stop` ends a run as KILLED in MLflow instead of leaving it RUNNING for ever."""
+    sys.exit(_TERMINATED)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""`make demo`: data, training, registry and serving on this machine, without Docker.
+
+MLflow keeps its records in SQLite and its files in a folder, DVC's store is a folder, training
+runs on the CPU or on what torch finds. All state lies in `.modelyard/`; delete it to start anew.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from modelyard.embedded.processes import Processes, StartError, require_free_port
+from modelyard.settings import DemoSettings
+from modelyard.training.experiment import Experiment, read_experiment
+from modelyard.training.project import find_project
+
+Say = Callable[[str], None]
+
+_START_TIMEOUT_S = 120.0
+_FOLLOW_TIMEOUT_S = 30.0
+_PROBE_TIMEOUT_S = 2.0
+_JSON = "application/json"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the embedded stack keeps its state, and how its programs reach each other."""
+
+    root: Path
+    state: Path
+    settings: DemoSettings
+
+    @property
+    def mlflow_url(self) -> str:
+        """Address of the MLflow server."""
+        return f"http://127.0.0.1:{self.settings.mlflow_port}"
+
+    @property
+    def serving_url(self) -> str:
+        """Address of the prediction API."""
+        return f"http://127.0.0.1:{self.settings.gateway_port}"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What the containers get from docker-compose.yml, for this machine."""
+        return {
+            "MLFLOW_TRACKING_URI": self.mlflow_url,
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "WORKSPACE": str(self.state / "workspace"),
+            "DVC_CACHE_DIR": str(self.state / "dvc-cache"),
+            "DVC_REMOTE_URL": str(self.state / "dvc-store"),
+            "SERVING_CACHE_DIR": str(self.state / "serving-cache"),
+            "SERVING_HOST": "127.0.0.1",
+            "SERVING_PORT": str(self.settings.gateway_port),
+        }
+
+
+def run_demo(settings: DemoSettings, root: Path, say: Say) -> None:
+    """Run the main job once, then serve until interrupted.
+
+    Raises:
+        ModelyardError: a port is taken, or a step failed; everything started is stopped.
+    """
+    require_free_port(settings.mlflow_port, "MLFLOW_PORT")
+    require_free_port(settings.gateway_port, "GATEWAY_PORT")
+    layout = Layout(root, root / settings.modelyard_state_dir, settings)
+    experiment = read_experiment(root / settings.modelyard_config)
+    with Processes(layout.state / "logs") as processes:
+        say(f"1/4  MLflow on {layout.mlflow_url}")
+        _start_mlflow(processes, layout)
+        say("2/4  dataset into the store")
+        _run_entrypoint(processes, layout, "dataset")
+        say("3/4  training")
+        _run_entrypoint(processes, layout, "train")
+        say(f"4/4  prediction API on {layout.serving_url}")
+        _start_serving(processes, layout, experiment)
+        _show(layout, experiment, say)
+        processes.wait()
+
+
+def _start_mlflow(processes: Processes, layout: Layout) -> None:
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+    command += ["--port", str(layout.settings.mlflow_port), "--workers", "1"]
+    command += ["--backend-store-uri", f"sqlite:///{layout.state / 'mlflow.db'}"]
+    command += ["--serve-artifacts", "--artifacts-destination", str(layout.state / "artifacts")]
+    probe = f"{layout.mlflow_url}/api/2.0/mlflow/experiments/search?max_results=1"
+    processes.start(
+        "mlflow", command, layout.environment, lambda: _answers(probe), _START_TIMEOUT_S
+    )
+
+
+def _run_entrypoint(processes: Processes, layout: Layout, job: str) -> None:
+    """The training container's own entrypoint, with this machine's settings."""
+    command = [str(layout.root / "entrypoint.sh"), "--config", layout.settings.modelyard_config]
+    processes.run(job, command, {**layout.environment, "ENTRYPOINT_JOB": job}, layout.root)
+
+
+def _start_serving(processes: Processes, layout: Layout, experiment: Experiment) -> None:
+    uri = f"models:/{experiment.registered_model}@{experiment.alias}"
+    processes.start(
+        "serving",
+        [sys.executable, "-m", "modelyard.serving"],
+        {**layout.environment, "MODEL_URI": uri},
+        lambda: _answers(f"{layout.serving_url}/livez"),
+        _START_TIMEOUT_S,
+    )
+    deadline = time.monotonic() + _FOLLOW_TIMEOUT_S
+    while not _answers(f"{layout.serving_url}/health"):
+        if time.monotonic() > deadline:
+            answer = httpx.get(f"{layout.serving_url}/health", timeout=_PROBE_TIMEOUT_S)
+            raise StartError(f"Serving has no model after {_FOLLOW_TIMEOUT_S:g} s: {answer.text}")
+        time.sleep(0.1)
+
+
+def _show(layout: Layout, experiment: Experiment, say: Say) -> None:
+    url = f"{layout.serving_url}/predict"
+    body = json.dumps(dict(find_project(experiment.project).contract.example))
+    answer = httpx.post(url, content=body, headers={"Content-Type": _JSON})
+    if answer.status_code != httpx.codes.OK:
+        raise StartError(f"/predict answered {answer.status_code}: {answer.text}")
+    say(f"""
+  curl -X POST {url} -H 'Content-Type: {_JSON}' -d '{body}'
+  {answer.text.strip()}
+
+  predictions   {layout.serving_url}/docs
+  runs, models  {layout.mlflow_url}
+  logs, state   {layout.state}
+
+Ctrl-C stops everything.""")
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=_PROBE_TIMEOUT_S).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
