@@ -18,6 +18,7 @@ from modelyard.config import Frozen, dump_yaml, parse_yaml, validate
 from modelyard.errors import ContractError
 
 FILE_NAME = "contract.yaml"
+_LISTED_CATEGORIES = 30
 
 Value = StrictBool | StrictInt | StrictFloat | StrictStr
 Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.\- ]{0,127}$")]
@@ -38,6 +39,12 @@ class FeatureType(StrEnum):
         return {"number": "float64", "integer": "int64", "boolean": "bool"}.get(
             self.value, "object"
         )
+
+
+_WIDENED = {
+    (FeatureType.INTEGER, FeatureType.NUMBER),
+    (FeatureType.CATEGORY, FeatureType.STRING),
+}
 
 
 class Feature(Frozen):
@@ -105,8 +112,7 @@ class Feature(Frozen):
         if not isinstance(value, str):
             return "must be a string"
         if not self.allow_unknown and self.categories:
-            known = value in self.categories
-            return None if known else f"must be one of: {', '.join(self.categories)}"
+            return None if value in self.categories else f"must be one of: {self._listed()}"
         if len(value) > self.max_length:
             return f"must have at most {self.max_length} characters"
         try:
@@ -114,6 +120,11 @@ class Feature(Frozen):
         except UnicodeEncodeError:
             return "must be valid Unicode text"
         return None
+
+    def _listed(self) -> str:
+        more = len(self.categories) - _LISTED_CATEGORIES
+        listed = ", ".join(self.categories[:_LISTED_CATEGORIES])
+        return f"{listed} and {more} more" if more > 0 else listed
 
 
 def _shown(limit: float) -> str:
@@ -176,6 +187,29 @@ class Contract(Frozen):
             if feature.name == name:
                 return feature
         raise KeyError(name)
+
+    def breaking_changes(self, newer: Contract) -> list[str]:
+        """What would turn away, or surprise, those who call a model with this contract.
+
+        Ranges and categories may change: they belong to the data. Names, types and the kind of
+        the answer may not, save that a whole number may become any number and a category any
+        string. Empty when callers can go on as they are.
+        """
+        before = {feature.name: feature.type for feature in self.features}
+        after = {feature.name: feature.type for feature in newer.features}
+        breaks = [f"{name} is gone" for name in before if name not in after]
+        breaks += [f"{name} is new, and required" for name in after if name not in before]
+        breaks += [
+            f"{name} was a {before[name]} and is a {after[name]}"
+            for name in before
+            if name in after and before[name] is not after[name]
+            and (before[name], after[name]) not in _WIDENED
+        ]  # fmt: skip
+        if self.output.kind is not newer.output.kind:
+            breaks.append(f"it answers a {newer.output.kind}, no longer a {self.output.kind}")
+        elif self.output.classes != newer.output.classes:
+            breaks.append("its classes are not the same")
+        return breaks
 
     def to_yaml(self) -> str:
         """The text of `contract.yaml`: the same bytes for the same contract."""

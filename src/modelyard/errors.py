@@ -84,6 +84,26 @@ class RegistryUnavailableError(RegistryError):
     status = 503
 
 
+class GateRefusedError(RegistryError):
+    """The gate refused the version, and nobody said that it shall be promoted all the same."""
+
+    title = "The gate refused this version"
+    exit_code = 7
+    status = 409
+
+
+class PromotionConflictError(RegistryError):
+    """Somebody else moved the alias before: nothing was moved."""
+
+    title = "The alias was moved by somebody else"
+    exit_code = 8
+    status = 409
+
+
+class AliasOvertakenError(PromotionConflictError):
+    """The alias was moved, on record, and somebody else moved it on in the same moment."""
+
+
 class ModelRefusedError(ModelyardError):
     """A model version was found and may not, or cannot, be served."""
 

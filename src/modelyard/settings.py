@@ -111,6 +111,10 @@ class TrainingSettings(ActorSettings):
     modelyard_data_dir: Path = Field(
         Path("data"), description="Folder that `dvc pull` fills; pointers (*.dvc) lie there too."
     )
+    training_state_dir: Path = Field(
+        Path("/var/lib/modelyard"),
+        description="Folder for checkpoints, from which an interrupted training goes on.",
+    )
     git_commit: str = Field("", description="Commit the code was built from (build argument).")
     image_ref: str = Field("", description="Name or digest of the image that runs.")
 

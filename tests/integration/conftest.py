@@ -54,7 +54,9 @@ def store(processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> Sto
     port, data = free_port(), folder / "data"
     data.mkdir()
     others = {name: free_port() for name in ("master", "volume", "filer")}
-    command = [str(Path(sys.executable).parent / "weed"), "server", f"-dir={data}"]
+    command = [str(Path(sys.executable).parent / "weed"), "-logtostderr=true", "server"]
+    command += [f"-dir={data}", f"-s3.localSocket={folder / 's3.sock'}"]
+    command += [f"-filer.localSocket={folder / 'filer.sock'}"]
     command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", f"-s3.port={port}"]
     command += [f"-s3.config={secrets / 's3/identities.json'}", "-s3.port.iceberg=0"]
     command += ["-master.telemetry=false", "-master.volumePreallocate=false", "-volume.max=20"]

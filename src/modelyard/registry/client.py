@@ -29,6 +29,7 @@ _API = "/api/2.0/mlflow"
 _PROXY = "/api/2.0/mlflow-artifacts/artifacts"
 _PROXY_SCHEME = re.compile(r"^mlflow-artifacts:/+(?:[^/]+:\d+/)?")
 _CHUNK_BYTES = 1 << 20
+_DEEPEST_FOLDER = 32
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,15 @@ class ModelVersion:
     created_ms: int
     aliases: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class RegisteredModel:
+    """Aliases (alias → version number) and tags of a registered model, read at one moment."""
+
+    name: str
+    aliases: Mapping[str, str]
+    tags: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -117,21 +127,20 @@ class RegistryClient:
             raise RegistryNotFoundError(
                 f'The registry has no model "{name}" with the alias "{alias}".'
             ) from error
-        return _version(body["model_version"])
+        return _version(body.get("model_version"))
 
     def version(self, name: str, version: str) -> ModelVersion:
         """The version number `version` of the model `name`."""
-        return _version(
-            self._get("model-versions/get", name=name, version=version)["model_version"]
-        )
+        body = self._get("model-versions/get", name=name, version=version)
+        return _version(body.get("model_version"))
 
     def versions(self, name: str) -> Iterator[ModelVersion]:
         """All versions of the model `name`, newest first; none when there is no such model."""
-        token = ""
+        token, quotation = "", '"' if "'" in name else "'"
         while True:
             body = self._get(
                 "model-versions/search",
-                filter=f"name='{name}'",
+                filter=f"name={quotation}{name}{quotation}",
                 order_by="version_number DESC",
                 max_results=100,
                 page_token=token,
@@ -141,13 +150,21 @@ class RegistryClient:
             if not token:
                 return
 
+    def registered_model(self, name: str) -> RegisteredModel:
+        """The registered model `name` itself."""
+        model = self._get("registered-models/get", name=name)["registered_model"]
+        return RegisteredModel(
+            name=name,
+            aliases={entry["alias"]: str(entry["version"]) for entry in model.get("aliases", [])},
+            tags={tag["key"]: tag["value"] for tag in model.get("tags", [])},
+        )
+
     def aliases(self, name: str) -> Mapping[str, str]:
         """Alias → version number of the model `name`; empty when there is no such model."""
         try:
-            model = self._get("registered-models/get", name=name)["registered_model"]
+            return self.registered_model(name).aliases
         except RegistryNotFoundError:
             return {}
-        return {entry["alias"]: str(entry["version"]) for entry in model.get("aliases", [])}
 
     def run(self, run_id: str) -> Run:
         """What the run `run_id` recorded."""
@@ -178,11 +195,6 @@ class RegistryClient:
     def set_model_tag(self, name: str, key: str, value: str) -> None:
         """Set one tag of a registered model."""
         self._post("registered-models/set-tag", name=name, key=key, value=value)
-
-    def model_tags(self, name: str) -> Mapping[str, str]:
-        """Tags of the registered model `name`."""
-        model = self._get("registered-models/get", name=name)["registered_model"]
-        return {tag["key"]: tag["value"] for tag in model.get("tags", [])}
 
     # -- files ---------------------------------------------------------------------------------
 
@@ -227,9 +239,12 @@ class RegistryClient:
         body = self._answer("GET", _PROXY, params={"path": str(PurePosixPath(folder) / relative)})
         for entry in body.get("files", []):
             name = entry["path"]
-            if name in ("", ".", "..") or PurePosixPath(name).name != name or "\\" in name:
+            plain = PurePosixPath(name).name == name and name not in ("", "..")
+            if not plain or not name.isprintable() or "\\" in name:
                 raise ModelRefusedError("The artifact store lists a file name that is not plain.")
             path = relative / name
+            if len(path.parts) > _DEEPEST_FOLDER:
+                raise ModelRefusedError("The artifact store's folders are nested too deeply.")
             if entry["is_dir"]:
                 yield from self._walk(folder, path)
             else:
@@ -294,14 +309,17 @@ class RegistryClient:
         return RegistryError(detail)
 
 
-def _version(body: Mapping[str, Any]) -> ModelVersion:
-    return ModelVersion(
-        name=body["name"],
-        version=str(body["version"]),
-        run_id=body.get("run_id", ""),
-        source=body.get("source", ""),
-        status=body.get("status", ""),
-        created_ms=int(body.get("creation_timestamp", 0)),
-        aliases=tuple(body.get("aliases", ())),
-        tags={tag["key"]: tag["value"] for tag in body.get("tags", [])},
-    )
+def _version(body: Any) -> ModelVersion:
+    try:
+        return ModelVersion(
+            name=body["name"],
+            version=str(body["version"]),
+            run_id=body.get("run_id", ""),
+            source=body.get("source", ""),
+            status=body.get("status", ""),
+            created_ms=int(body.get("creation_timestamp", 0)),
+            aliases=tuple(body.get("aliases", ())),
+            tags={tag["key"]: tag["value"] for tag in body.get("tags", [])},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise RegistryError("The server describes no model version: is it MLflow?") from error

@@ -1,0 +1,102 @@
+"""A contract from an MLflow signature, for versions that carry no contract of their own.
+
+A signature knows types only: no range, no category. Its input example becomes the contract's
+example; without one there is a placeholder, which the model is not tried on.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from modelyard.contract import Contract, Feature, FeatureType, Output, Value
+from modelyard.errors import ModelRefusedError, ModelyardError
+
+_INT32 = 2**31
+_TYPES: dict[str, dict[str, Any]] = {
+    "boolean": {"type": FeatureType.BOOLEAN},
+    "integer": {"type": FeatureType.INTEGER, "minimum": -_INT32, "maximum": _INT32 - 1},
+    "long": {"type": FeatureType.INTEGER},
+    "float": {"type": FeatureType.NUMBER},
+    "double": {"type": FeatureType.NUMBER},
+    "string": {"type": FeatureType.STRING},
+}
+_PLACEHOLDERS: dict[FeatureType, Value] = {
+    FeatureType.BOOLEAN: False,
+    FeatureType.INTEGER: 0,
+    FeatureType.NUMBER: 0.0,
+    FeatureType.STRING: "",
+}
+
+
+def derive_contract(
+    folder: Path, mlmodel: Mapping[str, Any], output: Output
+) -> tuple[Contract, bool]:
+    """A contract as the signature in `mlmodel` tells it, and whether its example is a real one.
+
+    Raises:
+        ModelRefusedError: there is no signature, or one that says too little.
+    """
+    features = _features(mlmodel)
+    example = _example(folder, mlmodel, features)
+    placeholder = {feature.name: _PLACEHOLDERS[feature.type] for feature in features}
+    try:
+        contract = Contract(
+            description="Derived from the model's MLflow signature.",
+            features=features,
+            output=output,
+            example=placeholder if example is None else example,
+        )
+    except ValueError as error:
+        raise ModelRefusedError(
+            f"No contract can be made of the MLflow signature: {error}"
+        ) from error
+    return contract, example is not None
+
+
+def _features(mlmodel: Mapping[str, Any]) -> tuple[Feature, ...]:
+    try:
+        columns = json.loads(mlmodel["signature"]["inputs"])
+        named = [(column["name"], column["type"]) for column in columns]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelRefusedError(
+            "The version carries neither contract.yaml nor an MLflow signature with named columns, "
+            "so nothing says what it takes.",
+            fix="Register it with a contract, or with a signature (mlflow.models.infer_signature).",
+        ) from error
+    for name, kind in named:
+        if kind not in _TYPES:
+            raise ModelRefusedError(
+                f'The signature\'s column "{name}" is of the type {kind}; expected one of '
+                f"{', '.join(_TYPES)}."
+            )
+    try:
+        return tuple(Feature(name=name, **_TYPES[kind]) for name, kind in named)
+    except ValueError as error:
+        raise ModelRefusedError(
+            "A column of the signature has a name that no feature may have."
+        ) from error
+
+
+def _example(
+    folder: Path, mlmodel: Mapping[str, Any], features: tuple[Feature, ...]
+) -> dict[str, Value] | None:
+    """First row of the input example when it keeps the signature, else None."""
+    try:
+        path = folder / Path(mlmodel["saved_input_example_info"]["artifact_path"]).name
+        table = json.loads(path.read_text(encoding="utf-8"))
+        row = dict(zip(table["columns"], table["data"][0], strict=True))
+        example = {f.name: _widened(row[f.name]) for f in features}
+    except (KeyError, TypeError, ValueError, IndexError, OSError, ModelyardError):
+        return None
+    return None if any(f.fault(example[f.name]) for f in features) else example
+
+
+def _widened(value: Any) -> Any:
+    """JSON written by pandas may hold NaN; such a row is no example."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ValueError("not finite")
+    return value

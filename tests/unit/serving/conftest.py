@@ -1,0 +1,113 @@
+"""A server in this process: the whole ASGI application, a real model, a registry of folders."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+from modelyard.serving.app import create_app
+from modelyard.serving.cache import VersionCache
+from modelyard.serving.edge import Edge
+from modelyard.serving.follower import Follower
+from modelyard.serving.holder import Holder
+from modelyard.serving.loader import Loader
+from modelyard.settings import ServingSettings
+from unit.serving.model_folders import URI, FolderRegistry, snapshot_of, write_version
+
+TOKEN = "sesame"
+Result = TypeVar("Result")
+
+
+@dataclass
+class Server:
+    """The application and its collaborators."""
+
+    app: Edge
+    holder: Holder
+    follower: Follower
+    loader: Loader
+    registry: FolderRegistry
+    cache: VersionCache
+    folder: Path
+
+    def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """One request, in an event loop of its own."""
+        return self.run(lambda client: client.request(method, path, **request))
+
+    def run(self, work: Callable[[httpx.AsyncClient], Awaitable[Result]]) -> Result:
+        """What `work` returns when it is given a client."""
+
+        async def main() -> Result:
+            async with self.client() as client:
+                return await work(client)
+
+        return asyncio.run(main())
+
+    @asynccontextmanager
+    async def client(self) -> AsyncIterator[httpx.AsyncClient]:
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://server") as client:
+            yield client
+
+    @asynccontextmanager
+    async def following(self) -> AsyncIterator[httpx.AsyncClient]:
+        """A client while the follower runs."""
+        await self.follower.start()
+        try:
+            async with self.client() as client:
+                yield client
+        finally:
+            await self.follower.stop()
+
+    def serve(self, number: int = 1, **options: Any) -> None:
+        """Serve version `number` without the follower."""
+        files = self.folder / f"served-{number}"
+        write_version(files, number, **options)
+        self.holder.replace(snapshot_of(files, number))
+
+
+MakeServer = Callable[..., Server]
+
+
+@pytest.fixture
+def make_server(tmp_path: Path) -> MakeServer:
+    """Builds a server; keyword arguments are settings."""
+
+    def make(registry: FolderRegistry | None = None, **values: Any) -> Server:
+        token = tmp_path / "token"
+        token.write_text(f"{TOKEN}\n")
+        values = {"serving_admin_token_file": token, "serving_poll_interval_s": 60.0, **values}
+        settings = ServingSettings(
+            model_uri=str(URI), serving_cache_dir=tmp_path / "cache", **values
+        )
+        registry = registry or FolderRegistry(tmp_path / "registry")
+        cache = VersionCache(settings.serving_cache_dir, settings.serving_cache_versions)
+        cache.prepare()
+        loader = Loader(
+            URI,
+            registry,
+            cache,
+            require_manifest=settings.serving_require_manifest,
+            allow_schema_change=settings.serving_allow_schema_change,
+        )
+        holder = Holder()
+        follower = Follower(loader, holder, settings.serving_poll_interval_s)
+        app = create_app(settings, holder, follower)
+        return Server(app, holder, follower, loader, registry, cache, tmp_path)
+
+    return make
+
+
+@pytest.fixture
+def server(make_server: MakeServer) -> Server:
+    """A server that serves version 1 of the toy model."""
+    made = make_server()
+    made.serve(1)
+    return made
