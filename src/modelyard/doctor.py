@@ -95,15 +95,10 @@ def check_engine(facts: Facts) -> list[Finding]:
 
 def check_compose(facts: Facts) -> list[Finding]:
     """Compose as a plugin of the docker command, new enough for `!reset` and one-shot jobs."""
-    return [
-        Finding(
-            "compose",
-            _at_least(facts.compose, MIN_COMPOSE),
-            f"Docker Compose {_dotted(MIN_COMPOSE)} or newer (`docker compose version`)",
-            facts.compose or "none",
-            "update the Compose plugin: https://docs.docker.com/compose/install/linux/",
-        )
-    ]
+    expected = f"Docker Compose {_dotted(MIN_COMPOSE)} or newer (`docker compose version`)"
+    fix = "update the Compose plugin: https://docs.docker.com/compose/install/linux/"
+    good = _at_least(facts.compose, MIN_COMPOSE)
+    return [Finding("compose", good, expected, facts.compose or "none", fix)]
 
 
 def check_ports(facts: Facts) -> list[Finding]:
@@ -119,38 +114,18 @@ def check_ports(facts: Facts) -> list[Finding]:
     return findings
 
 
-def check_disk(facts: Facts) -> list[Finding]:
-    """Room for the images, where the engine keeps them."""
-    if facts.free_disk_bytes is None:
-        return []
-    needed = MIN_DISK_GIB["gpu" if can_use_gpu(facts) else "cpu"]
-    free = facts.free_disk_bytes / _GIB
+def check_room(facts: Facts) -> list[Finding]:
+    """Disk where the engine keeps its images; memory of its machine, virtual on a desktop."""
+    disk = MIN_DISK_GIB["gpu" if can_use_gpu(facts) else "cpu"]
+    full = (facts.free_disk_bytes or 0) < FULL_DISK_GIB * _GIB
+    rows = (
+        ("disk", facts.free_disk_bytes, disk, "docker system prune removes what is not used", full),
+        ("memory", facts.memory_bytes, MIN_MEMORY_GIB, "give Docker more memory", False),
+    )
     return [
-        Finding(
-            "disk",
-            free >= needed,
-            f"{needed} GiB free for images and data (less once they are built)",
-            f"{free:.1f} GiB",
-            "docker system prune removes what no container uses",
-            needed=free < FULL_DISK_GIB,
-        )
-    ]
-
-
-def check_memory(facts: Facts) -> list[Finding]:
-    """Memory of the engine's machine (on a desktop, of its virtual machine)."""
-    if facts.memory_bytes is None:
-        return []
-    total = facts.memory_bytes / _GIB
-    return [
-        Finding(
-            "memory",
-            total >= MIN_MEMORY_GIB,
-            f"{MIN_MEMORY_GIB} GiB for the engine",
-            f"{total:.1f} GiB",
-            "give Docker Desktop more memory (Settings, Resources); training may be killed",
-            needed=False,
-        )
+        Finding(name, found >= gib * _GIB, f"{gib} GiB", f"{found / _GIB:.1f} GiB", fix, needed)
+        for name, found, gib, fix, needed in rows
+        if found is not None
     ]
 
 
@@ -164,17 +139,12 @@ def check_gpu(facts: Facts) -> list[Finding]:
         found = f"driver {facts.gpu_driver}, but the engine has no NVIDIA container toolkit"
     else:
         found = f"driver {facts.gpu_driver}"
-    return [
-        Finding(
-            "gpu",
-            can_use_gpu(facts),
-            f"an NVIDIA driver {MIN_DRIVER[0]} or newer and its container toolkit",
-            found,
-            "train on the CPU, as `make train` does by itself: "
-            "COMPOSE_FILE=docker-compose.yml:docker-compose.cpu.yml in .env",
-            needed=False,
-        )
-    ]
+    expected = f"an NVIDIA driver {MIN_DRIVER[0]} or newer and its container toolkit"
+    fix = (
+        "train on the CPU, as `make train` does by itself: "
+        f"COMPOSE_FILE={BASE_FILE}:{CPU_OVERLAY} in .env"
+    )
+    return [Finding("gpu", can_use_gpu(facts), expected, found, fix, needed=False)]
 
 
 def check_files(facts: Facts) -> list[Finding]:
@@ -188,8 +158,7 @@ CHECKS: tuple[Check, ...] = (
     check_engine,
     check_compose,
     check_ports,
-    check_disk,
-    check_memory,
+    check_room,
     check_files,
     check_gpu,
 )

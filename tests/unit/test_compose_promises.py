@@ -1,0 +1,207 @@
+"""Promises that the Compose files and Dockerfiles make, checked without an engine."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from modelyard.settings import ServingSettings
+
+ROOT = Path(__file__).parents[2]
+BASE = "docker-compose.yml"
+CPU = "docker-compose.cpu.yml"
+OFFLINE = "ci/docker/compose.offline.yml"
+DOCKERFILES = ("Dockerfile.mlflow", "Dockerfile.train", "Dockerfile.serve")
+SET_BY_THE_SHELL = {"USER"}
+READ_BY_COMPOSE = {"COMPOSE_FILE", "COMPOSE_PROJECT_NAME"}
+RESET = "reset by the overlay"
+VARIABLE = re.compile(r"\$\{(\w+)(?::-((?:[^{}]|\$\{[^{}]*\})*))?\}")
+
+
+class ComposeLoader(yaml.SafeLoader):
+    """YAML as Compose reads it: `!reset` takes a key away."""
+
+
+ComposeLoader.add_constructor("!reset", lambda _loader, _node: RESET)
+
+
+def read(path: str) -> str:
+    return (ROOT / path).read_text(encoding="utf-8")
+
+
+def load(path: str) -> dict[str, Any]:
+    return yaml.load(read(path), ComposeLoader)
+
+
+def variables(path: str) -> dict[str, str]:
+    """Variables of a Compose file with their defaults; comments do not count."""
+    text = "\n".join(line for line in read(path).splitlines() if not line.lstrip().startswith("#"))
+    return dict(VARIABLE.findall(text))
+
+
+SERVICES: dict[str, dict[str, Any]] = load(BASE)["services"]
+LONG_RUNNING = {name: s for name, s in SERVICES.items() if s["restart"] == "unless-stopped"}
+
+
+def test_the_services_are_the_documented_ones() -> None:
+    assert set(LONG_RUNNING) == {"db", "storage", "mlflow", "serving", "gateway"}
+    jobs = {"secrets", "buckets", "mlflow-migrate", "dataset", "training"}
+    assert set(SERVICES) - set(LONG_RUNNING) == jobs
+
+
+def test_every_variable_is_explained_in_the_example_with_its_default() -> None:
+    used = variables(BASE) | variables(CPU)
+    explained = dict(re.findall(r"^#?([A-Z]\w*)=(.*)$", read(".env.example"), re.MULTILINE))
+    assert set(used) - SET_BY_THE_SHELL == set(explained) - READ_BY_COMPOSE
+    for name, default in explained.items():
+        if name not in READ_BY_COMPOSE and not default.startswith("$") and name != "MODELYARD_USER":
+            assert used[name] == default, name
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_container_is_locked_down(name: str) -> None:
+    service = SERVICES[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", service["user"]), "a numeric user that is not root"
+    assert service["mem_limit"]
+    assert service["pids_limit"]
+    assert service["logging"]["options"].keys() == {"max-size", "max-file"}
+    assert not {"privileged", "cap_add", "container_name", "env_file"} & service.keys()
+
+
+@pytest.mark.parametrize("name", LONG_RUNNING)
+def test_every_long_running_service_has_a_healthcheck_and_time_to_stop(name: str) -> None:
+    check = LONG_RUNNING[name]["healthcheck"]
+    assert check["test"]
+    assert check["interval"]
+    assert "start_interval" not in check, "needs engine 25, and 24 is promised"
+    assert "curl" not in str(check["test"])
+    assert LONG_RUNNING[name]["stop_grace_period"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_image_is_pinned_by_digest_or_built_here(name: str) -> None:
+    ((_, image),) = VARIABLE.findall(SERVICES[name]["image"])
+    assert "latest" not in image
+    ours = image.startswith("modelyard/")
+    assert ours or re.fullmatch(r"[\w./-]+:[\w.-]+@sha256:[0-9a-f]{64}", image)
+    builders = [
+        s for s in SERVICES.values() if "build" in s and s["image"] == SERVICES[name]["image"]
+    ]
+    # two services that build one name at once make one of them fail
+    assert len(builders) == int(ours)
+    assert not ours or SERVICES[name]["pull_policy"] == "${IMAGE_PULL_POLICY:-never}"
+
+
+def test_only_gateway_and_mlflow_publish_and_only_on_the_loopback() -> None:
+    published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
+    assert published.keys() == {"gateway", "mlflow"}
+    for ports in published.values():
+        assert all(port.startswith("127.0.0.1:${") for port in ports)
+
+
+def test_serving_waits_for_nothing_but_its_token() -> None:
+    assert SERVICES["serving"]["depends_on"].keys() == {"secrets"}
+
+
+def test_the_database_and_the_store_have_no_way_out() -> None:
+    assert load(BASE)["networks"]["back"] == {"internal": True}
+    assert SERVICES["db"]["networks"] == SERVICES["storage"]["networks"] == ["back"]
+    assert "back" not in SERVICES["serving"]["networks"]
+
+
+def test_no_environment_holds_a_secret() -> None:
+    for name, service in SERVICES.items():
+        for variable in service.get("environment", {}):
+            secret = re.search(r"PASSWORD|SECRET|TOKEN|ACCESS_KEY", variable)
+            assert not secret or variable.endswith("_FILE"), f"{name}: {variable}"
+
+
+def test_serving_is_given_every_setting_with_the_default_of_the_code() -> None:
+    given = SERVICES["serving"]["environment"]
+    for name, setting in ServingSettings.model_fields.items():
+        if name == "serving_host":
+            continue  # the default, every address, is right in a container
+        variable = VARIABLE.findall(str(given[name.upper()]))
+        if variable and not setting.is_required():
+            ((_, default),) = variable
+            assert yaml.safe_load(default) == setting.default, name
+
+
+def test_mlflow_clients_stay_on_the_servers_address() -> None:
+    for name in ("serving", "training"):
+        environment = SERVICES[name]["environment"]
+        assert environment["MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD"] == "false"
+        assert environment["MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD"] == "false"
+
+
+def test_training_reserves_the_gpu_and_the_overlay_takes_the_reservation_away() -> None:
+    (device,) = SERVICES["training"]["deploy"]["resources"]["reservations"]["devices"]
+    assert device["driver"] == "nvidia"
+    assert device["capabilities"] == ["gpu"]
+    overlay = load(CPU)["services"]
+    assert overlay["training"]["deploy"] == RESET
+    assert overlay["training"]["build"]["args"] == {"TORCH": "cpu"}
+    assert overlay["training"]["image"] != SERVICES["training"]["image"]
+    assert overlay["dataset"]["image"] == overlay["training"]["image"]
+
+
+def test_the_offline_overlay_replaces_every_public_image_by_a_stand_in_of_its_tag() -> None:
+    overlay = load(OFFLINE)["services"]
+    stand_ins = re.findall(r'"([\w./-]+:[\w.-]+)"', read("ci/docker/bases/docker-bake.hcl"))
+    pinned = {name: s["image"] for name, s in SERVICES.items() if "@sha256" in s["image"]}
+    for name, image in pinned.items():
+        ((_, default),) = VARIABLE.findall(image)
+        assert overlay[name]["image"] == default.split("@")[0]
+        assert overlay[name]["image"] in stand_ins
+    for name in (name for name, service in SERVICES.items() if "build" in service):
+        assert overlay[name]["build"]["args"]["PYTHON_IMAGE"] in stand_ins
+
+
+@pytest.mark.parametrize("path", DOCKERFILES)
+def test_dockerfiles_start_from_a_digest_and_end_without_root(path: str) -> None:
+    text = read(path)
+    stages = {"scratch", *re.findall(r"^FROM .+ AS (\S+)$", text, re.MULTILINE)}
+    for base in re.findall(r"^FROM (\S+)", text, re.MULTILINE):
+        assert base == "${PYTHON_IMAGE}" or re.sub(r"\$\{\w+\}", "cpu", base) in stages
+    assert re.search(r"^ARG PYTHON_IMAGE=python:[\w.-]+@sha256:[0-9a-f]{64}$", text, re.MULTILINE)
+    assert re.findall(r"^USER (\S+)$", text, re.MULTILINE)[-1] == "10001:10001"
+    assert re.search(r"^HEALTHCHECK ", text, re.MULTILINE)
+    assert "curl" not in text
+    assert not text.startswith("# syntax"), "the frontend would be fetched from a registry"
+    for install in re.findall(r"uv pip install(?:.|\\\n)+?-r \S+", text):
+        assert "--require-hashes" in install
+        assert "--compile-bytecode" in install
+
+
+def test_dockerfiles_and_compose_name_the_same_base() -> None:
+    bases = {
+        re.search(r"^ARG PYTHON_IMAGE=(\S+)$", read(path), re.MULTILINE)[1] for path in DOCKERFILES
+    }
+    assert bases == {variables(BASE)["PYTHON_IMAGE"]}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "configs/gateway/errors").iterdir()), ids=str)
+def test_the_gateways_own_answers_are_whole_problem_details(path: Path) -> None:
+    head, body = path.read_bytes().split(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines[1:])
+    assert headers["Content-Type"] == "application/problem+json"
+    assert int(headers["Content-Length"]) == len(body)
+    assert lines[0].split()[1] == str(json.loads(body)["status"]) == path.stem
+    assert path.name in read("configs/gateway/haproxy.cfg")
+
+
+@pytest.mark.parametrize("path", ["entrypoint.sh", "ci/docker/engine.sh", "ci/docker/rootfs.sh"])
+def test_scripts_parse_and_may_be_run(path: str) -> None:
+    assert (ROOT / path).stat().st_mode & 0o111
+    shell = read(path).splitlines()[0].removeprefix("#!/usr/bin/env ").removeprefix("#!/bin/")
+    subprocess.run([shell, "-n", str(ROOT / path)], check=True)
