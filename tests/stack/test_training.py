@@ -1,0 +1,150 @@
+"""Train, predict, train again, come back after a restart: the README's main job."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pytest
+
+from stack.driver import FIGURES, RUNNING, SMOKE, Stack, wait_for
+from stack.load import Load
+
+
+def test_training_fills_an_empty_registry_and_the_api_answers_within_5_s(stack: Stack) -> None:
+    if stack.version():
+        pytest.fail("this test needs an empty registry: run the whole folder")
+    started = {service: stack.containers(service)[0]["State"]["StartedAt"] for service in RUNNING}
+    begin = time.monotonic()
+    stack.train()
+    FIGURES.append(f"the reference run, with its jobs: {time.monotonic() - begin:.0f} s")
+    wait_for("a prediction", lambda: stack.predict().status_code == 200, timeout_s=5)
+    answer = stack.predict()
+    assert list(answer.json()) == ["prediction", "model"]
+    (probability,) = answer.json()["prediction"]
+    assert 0 < probability < 1
+    assert answer.json()["model"]["name"] == "fraud-detector"
+    assert answer.headers["x-model-version"] == "1"
+    assert stack.api.get("/health").json() == {"status": "healthy"}
+    assert started == {
+        service: stack.containers(service)[0]["State"]["StartedAt"] for service in RUNNING
+    }
+
+
+def test_the_run_is_in_mlflow_with_its_epochs_and_its_origin(trained: Stack) -> None:
+    alias = trained.mlflow.get(
+        "/api/2.0/mlflow/registered-models/alias",
+        params={"name": "fraud-detector", "alias": "champion"},
+    ).json()["model_version"]
+    run_id = alias["run_id"]
+    run = trained.mlflow.get("/api/2.0/mlflow/runs/get", params={"run_id": run_id}).json()["run"]
+    text = json.dumps(run["data"])
+    assert trained.environment()["GIT_COMMIT"] in text
+    assert "modelyard/training:test" in text
+    history = trained.mlflow.get(
+        "/api/2.0/mlflow/metrics/get-history",
+        params={"run_id": run_id, "metric_key": "validation_loss"},
+    ).json()
+    assert len(history["metrics"]) > 1
+
+
+def test_the_data_came_out_of_the_store(trained: Stack) -> None:
+    """The dataset service has a cache of its own, so that training has to pull."""
+    code = (
+        "import boto3\n"
+        "for item in boto3.client('s3').list_objects_v2(Bucket='dvc')['Contents']:\n"
+        "    print(item['Key'])\n"
+    )
+    keys = trained.compose("run", "--rm", "--no-deps", "-T", "buckets", "python", "-c", code).stdout
+    assert "files/md5/" in keys
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ('{"amount": "500", "merchant_category": "electronics", "hour": 23}', "amount"),
+        ('{"amount": 500, "merchant_category": "electronics"}', "hour"),
+        ('{"amount": 500, "merchant_category": "electronics", "hour": 23, "x": 1}', "x"),
+        ('{"amount": NaN, "merchant_category": "electronics", "hour": 23}', "amount"),
+        ('{"amount": 500, "merchant_category": "electronics", "hour": 3.5}', "hour"),
+    ],
+    ids=["wrong type", "missing", "extra", "NaN", "fraction"],
+)
+def test_bad_input_is_refused_and_the_field_is_named(trained: Stack, body: str, field: str) -> None:
+    answer = trained.api.post(
+        "/predict", content=body, headers={"content-type": "application/json"}
+    )
+    assert answer.status_code in {400, 422}, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert field in answer.text
+
+
+def test_a_second_version_takes_over_without_a_failed_request(trained: Stack) -> None:
+    old = int(trained.version())
+    with Load(trained) as load:
+        trained.train(*SMOKE)
+        wait_for("the new version", lambda: trained.version() == str(old + 1), timeout_s=10)
+    FIGURES.append(f"{len(load.versions)} predictions during a second training, none failed")
+    assert load.failures == []
+    assert set(load.versions) == {str(old), str(old + 1)}
+    assert load.versions.count(str(old)) > 10
+
+
+def test_a_killed_replica_is_not_noticed(trained: Stack) -> None:
+    trained.compose("up", "-d", "--wait", "--no-recreate", "--scale", "serving=2")
+    wait_for("two ready replicas", lambda: ready_replicas(trained) == 2)
+    with Load(trained) as load:
+        time.sleep(1)
+        trained.compose("exec", "-T", "--index", "1", "serving", "sh", "-c", KILL)
+        time.sleep(3)
+        wait_for("the replica's return", lambda: ready_replicas(trained) == 2, timeout_s=60)
+    trained.compose("up", "-d", "--wait", "--no-recreate", "--scale", "serving=1")
+    assert load.failures == []
+    assert len(load.versions) > 50
+
+
+def test_a_restart_without_a_registry_serves_the_last_good_version(trained: Stack) -> None:
+    version = trained.version()
+    with trained.stopped("mlflow", "db", "storage"):
+        assert trained.predict().status_code == 200
+        trained.compose("exec", "-T", "serving", "sh", "-c", KILL)
+        wait_for("the server's return", lambda: trained.version() == version, timeout_s=60)
+    wait_for("the registry's return", lambda: trained.mlflow.get("/health").status_code == 200)
+
+
+def test_down_and_up_keep_everything(trained: Stack) -> None:
+    version = trained.version()
+    trained.compose("--profile", "train", "down")
+    assert trained.containers() == []
+    FIGURES.append(f"up --wait on full volumes: {trained.up():.1f} s")
+    wait_for("the model", lambda: trained.version() == version)
+    location = trained.mlflow.get(
+        "/api/2.0/mlflow/model-versions/get-download-uri",
+        params={"name": "fraud-detector", "version": version},
+    )
+    assert location.status_code == 200
+    found = trained.mlflow.get(
+        "/api/2.0/mlflow/model-versions/search", params={"filter": "name='fraud-detector'"}
+    ).json()
+    assert len(found["model_versions"]) == int(version)
+    # with the cache gone the model has to come from the store
+    trained.compose("rm", "--stop", "--force", "serving")
+    trained.compose("run", "--rm", "--no-deps", "-T", "serving", "sh", "-c", EMPTY_CACHE)
+    trained.compose("up", "-d", "--wait")
+    wait_for("the model, fetched again", lambda: trained.version() == version)
+
+
+# PID 1 is the init that Compose adds: its child is the server
+KILL = "kill -9 $(cat /proc/1/task/1/children)"
+EMPTY_CACHE = "rm -rf /var/cache/modelyard/* && ls -A /var/cache/modelyard"
+
+
+def ready_replicas(stack: Stack) -> int:
+    """How many servers the gateway knows to be ready."""
+    probe = (
+        "exec 3<>/dev/tcp/127.0.0.1/8404; "
+        "printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3; grep ^haproxy_backend_active_servers <&3"
+    )
+    said = stack.compose("exec", "-T", "gateway", "bash", "-c", probe).stdout
+    (line,) = [line for line in said.splitlines() if 'proxy="ready"' in line]
+    return int(float(line.split()[-1]))
