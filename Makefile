@@ -1,7 +1,7 @@
 # `make help` lists the targets. `make demo` and `make test` install what they need.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo doctor up down train promote rollback status versions history \
+.PHONY: help demo doctor up down train promote rollback status versions history trace reproduce \
         check format test unit integration stack bench engine lock clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -47,10 +47,14 @@ versions: ## the registered versions
 	@$(IN_TRAINING) versions
 history: ## every move of the alias
 	@$(IN_TRAINING) history
-promote: ## let the alias point to a version: make promote VERSION=2 WHY="better recall"
-	@$(IN_TRAINING) promote $(VERSION) --why "$(WHY)"
+promote: ## let the alias point to a version: make promote VERSION=2 WHY="better recall" [FORCE=1]
+	@$(IN_TRAINING) promote $(VERSION) --why "$(WHY)" $(if $(FORCE),--force)
 rollback: ## let the alias point to the version before: make rollback WHY="complaints"
 	@$(IN_TRAINING) rollback --why "$(WHY)"
+trace: ## where a version comes from: make trace VERSION=2
+	@$(IN_TRAINING) trace $(VERSION)
+reproduce: ## rebuild a version and compare its bytes: make reproduce VERSION=2
+	@$(IN_TRAINING) reproduce $(VERSION)
 
 # -- the code -------------------------------------------------------------------------------------
 

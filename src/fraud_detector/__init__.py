@@ -2,7 +2,7 @@
 
 from fraud_detector import dataset, model
 from fraud_detector.contract import CONTRACT, TARGET
-from modelyard.training.project import Project
+from modelyard.training.project import DataRules, Project
 
 PROJECT = Project(
     contract=CONTRACT,
@@ -14,4 +14,7 @@ PROJECT = Project(
     baseline=model.fit_baseline,
     generate=dataset.generate,
     best_scores=dataset.fraud_probability,
+    rules=DataRules(
+        row_key=("transaction_id",), split_key=("transaction_id",), label_rate=(0.001, 0.2)
+    ),
 )

@@ -24,9 +24,10 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from torch import Tensor, nn
 
 from fraud_detector.contract import CONTRACT, MERCHANT_CATEGORIES, TARGET
-from modelyard.training.fit import LoopConfig, Tensors, fit_network
+from modelyard.training.fit import LoopConfig, fit_network
 from modelyard.training.onnx_export import encode_category, export_network, normalise
-from modelyard.training.project import Columns, EpochLog, Split
+from modelyard.training.project import Columns, FitContext, Split
+from modelyard.training.rows import Tensors
 
 HOURS = 24
 
@@ -102,9 +103,9 @@ class FittedFraudModel:
         return normalise(encode_category(graph, "merchant_category", MERCHANT_CATEGORIES))
 
 
-def fit(split: Split, config: FitConfig, seed: int, report: EpochLog) -> FittedFraudModel:
+def fit(split: Split, config: FitConfig, context: FitContext) -> FittedFraudModel:
     """Fit the network on `split.train`, stopping by `split.validation`."""
-    torch.manual_seed(seed)
+    torch.manual_seed(context.seed)
     log_amount = np.log1p(split.train["amount"].to_numpy())
     base_rate = float(np.clip(split.train[TARGET].to_numpy().mean(), 1e-6, 1 - 1e-6))
     network = FraudNetwork(
@@ -113,13 +114,23 @@ def fit(split: Split, config: FitConfig, seed: int, report: EpochLog) -> FittedF
     fit_network(
         network,
         nn.BCEWithLogitsLoss(),
-        _tensors(split.train),
-        _tensors(split.validation),
+        tensors(split.train),
+        tensors(split.validation),
         config,
-        seed,
-        report,
+        context,
     )
     return FittedFraudModel(network)
+
+
+def tensors(data: pl.DataFrame) -> Tensors:
+    """Features and labels of `data` as the network and its loss take them."""
+    category = data["merchant_category"].cast(pl.Enum(MERCHANT_CATEGORIES)).to_physical()
+    inputs = {
+        "amount": torch.tensor(data["amount"].to_numpy(), dtype=torch.float64),
+        "merchant_category": torch.tensor(category.to_numpy(), dtype=torch.int64),
+        "hour": torch.tensor(data["hour"].to_numpy(), dtype=torch.int64),
+    }
+    return Tensors(inputs, torch.tensor(data[TARGET].to_numpy(), dtype=torch.float32))
 
 
 class Baseline:
@@ -157,11 +168,6 @@ def _inputs(columns: Columns) -> dict[str, Tensor]:
         "merchant_category": torch.from_numpy(_codes(columns["merchant_category"])),
         "hour": torch.tensor(columns["hour"], dtype=torch.int64),
     }
-
-
-def _tensors(data: pl.DataFrame) -> Tensors:
-    columns = {name: data[name].to_numpy() for name in CONTRACT.names}
-    return Tensors(_inputs(columns), torch.tensor(data[TARGET].to_numpy(), dtype=torch.float32))
 
 
 def _matrix(columns: Columns) -> np.ndarray:

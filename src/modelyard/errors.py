@@ -104,6 +104,13 @@ class AliasOvertakenError(PromotionConflictError):
     """The alias was moved, on record, and somebody else moved it on in the same moment."""
 
 
+class ReproductionError(ModelyardError):
+    """A version could not be rebuilt, or what was rebuilt is not the same."""
+
+    title = "The version was not reproduced"
+    exit_code = 9
+
+
 class ModelRefusedError(ModelyardError):
     """A model version was found and may not, or cannot, be served."""
 

@@ -7,9 +7,6 @@ the data version is the md5 that the DVC pointer beside the file names.
 from __future__ import annotations
 
 import hashlib
-import platform
-import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -17,9 +14,11 @@ from pathlib import Path
 
 from modelyard.config import read_yaml
 from modelyard.errors import DataError
+from modelyard.machine import machine_tags
+from modelyard.source_tree import FOLDER, git, tree_id
 
 UNKNOWN = "unknown"
-_GIT_TIMEOUT_S = 10
+DIRTY_MARK = "-dirty"
 
 
 @dataclass(frozen=True)
@@ -33,10 +32,16 @@ class DataVersion:
 
 @dataclass(frozen=True)
 class CodeVersion:
-    """The commit the code is at, and whether files differ from it."""
+    """The commit the code is at, and whether files differ from it.
+
+    `tree` is git's id of the content of `src/`, known without git; `changed` are the files that
+    differ from the commit, known with git only.
+    """
 
     commit: str
     dirty: bool
+    tree: str = ""
+    changed: tuple[str, ...] = ()
 
 
 def read_pointer(folder: Path, name: str) -> DataVersion:
@@ -83,12 +88,16 @@ def read_code_version(root: Path, built_from: str) -> CodeVersion:
         root: folder of the checkout, asked when it is one.
         built_from: commit that the image was built from; `-dirty` at its end marks local changes.
     """
+    tree = tree_id(root / FOLDER)
     if built_from:
-        return CodeVersion(built_from.removesuffix("-dirty"), built_from.endswith("-dirty"))
-    commit = _git(root, "rev-parse", "HEAD")
+        commit = built_from.removesuffix(DIRTY_MARK)
+        return CodeVersion(commit, built_from.endswith(DIRTY_MARK), tree)
+    commit = git(root, "rev-parse", "HEAD")
     if not commit:
-        return CodeVersion(UNKNOWN, dirty=False)
-    return CodeVersion(commit, dirty=bool(_git(root, "status", "--porcelain")))
+        return CodeVersion(UNKNOWN, dirty=False, tree=tree)
+    status = git(root, "status", "--porcelain")
+    changed = tuple(line.split(maxsplit=1)[-1] for line in status.splitlines())
+    return CodeVersion(commit, bool(changed), tree, changed)
 
 
 def package_list() -> str:
@@ -99,18 +108,20 @@ def package_list() -> str:
 
 def run_tags(code: CodeVersion, data: DataVersion, image: str, seed: int) -> Mapping[str, str]:
     """Tags that let a run be found again and done again."""
+    changed = {"git.changed": "\n".join(code.changed)} if code.changed else {}
     return {
         "mlflow.source.git.commit": code.commit,
         "git.commit": code.commit,
-        "git.dirty": str(code.dirty).lower(),
+        "git.dirty": UNKNOWN if code.commit == UNKNOWN else str(code.dirty).lower(),
+        "git.tree": code.tree or UNKNOWN,
+        **changed,
         "data.path": data.path.name,
         "data.md5": data.md5,
         "data.size_bytes": str(data.size_bytes),
         "packages.sha256": hashlib.sha256(package_list().encode()).hexdigest(),
         "image": image or UNKNOWN,
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
         "seed": str(seed),
+        **machine_tags(),
     }
 
 
@@ -118,20 +129,3 @@ def md5_of(path: Path) -> str:
     """Hex md5 of the file at `path`: DVC's name for it, no protection against forgery."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-
-
-def _git(root: Path, *arguments: str) -> str:
-    git = shutil.which("git")
-    if git is None:
-        return ""
-    try:
-        done = subprocess.run(  # noqa: S603 - our own words, no shell
-            [git, "-C", str(root), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=_GIT_TIMEOUT_S,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip() if done.returncode == 0 else ""

@@ -8,11 +8,13 @@ shows none.
 from __future__ import annotations
 
 import getpass
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, TypeVar
 
-from pydantic import AfterValidator, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from modelyard.errors import ConfigError
 
@@ -33,7 +35,15 @@ def _http_url(url: str) -> str:
     return url.rstrip("/")
 
 
+def _tags(text: object) -> object:
+    try:
+        return json.loads(text) if isinstance(text, str) else text
+    except ValueError:
+        raise ValueError("expected a JSON object of strings") from None
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Tags = Annotated[Mapping[str, str], NoDecode, BeforeValidator(_tags)]
 
 
 class RegistrySettings(BaseSettings):
@@ -77,17 +87,52 @@ class ServingSettings(RegistrySettings):
         default=False,
         description="Serve a new version also when its features break those who call the old one.",
     )
+    serving_model_formats: str = Field(
+        "any",
+        pattern="^(any|onnx)$",
+        description="any MLflow flavor, each model in a process of its own; or onnx, which runs no "
+        "code of a model's.",
+    )
+    serving_child_processes: int = Field(
+        1, ge=1, le=64, description="Processes that run a model that is not ONNX."
+    )
+    serving_child_memory_mb: int = Field(
+        1536, ge=0, description="MiB that each of them may hold before it is replaced; 0: no limit."
+    )
+    serving_child_batch_rows: int = Field(
+        1024, ge=1, description="Most rows of several requests that one of them gets at once."
+    )
+    serving_child_start_timeout_s: float = Field(
+        60.0, gt=0, description="Seconds that one of them may take to load its model."
+    )
     serving_max_body_bytes: int = Field(
-        16 * 2**20, ge=1024, description="Largest request body in bytes; more is answered 413."
+        2**20, ge=1024, description="Largest body of one JSON request in bytes; more is a 413."
     )
     serving_max_rows: int = Field(
-        100_000, ge=1, description="Most rows in one request; more is answered 413."
+        1000, ge=1, description="Most rows in one JSON request; more is answered 413."
+    )
+    serving_max_batch_body_bytes: int = Field(
+        32 * 2**20,
+        ge=1024,
+        description="Largest body in bytes of a batch: columnar JSON, Arrow, binary tensors.",
+    )
+    serving_max_batch_rows: int = Field(
+        1_000_000, ge=1, description="Most rows in one batch; more is answered 413."
+    )
+    serving_max_batch_concurrency: int = Field(
+        4, ge=1, description="Batches held in memory at once; more are answered 503."
+    )
+    serving_max_depth: int = Field(
+        32, ge=4, le=200, description="Deepest nesting of a JSON body; more is answered 400."
+    )
+    serving_max_string_length: int = Field(
+        4096, ge=1, description="Longest string of a row in characters, whatever a contract allows."
     )
     serving_max_concurrency: int = Field(
         512, ge=1, description="Requests worked on at once; more are answered 503 with Retry-After."
     )
     serving_request_timeout_s: float = Field(
-        10.0, gt=0, description="Seconds a prediction may take, from its first byte to its answer."
+        5.0, gt=0, description="Seconds a prediction may take, from its first byte to its answer."
     )
     serving_log_format: str = Field(
         "json", pattern="^(json|plain)$", description="json (one object a line) or plain."
@@ -115,8 +160,14 @@ class TrainingSettings(ActorSettings):
         Path("/var/lib/modelyard"),
         description="Folder for checkpoints, from which an interrupted training goes on.",
     )
+    tracking_patience_s: float = Field(
+        120.0, ge=0, description="Seconds that a training waits for an MLflow that restarts."
+    )
     git_commit: str = Field("", description="Commit the code was built from (build argument).")
     image_ref: str = Field("", description="Name or digest of the image that runs.")
+    mlflow_run_context: Tags = Field(
+        default_factory=dict, description="More tags of the run, a JSON object of strings."
+    )
 
 
 class CommandSettings(ActorSettings):
@@ -126,6 +177,17 @@ class CommandSettings(ActorSettings):
     serving_url: HttpUrl = Field(
         "http://127.0.0.1:8000", description="Address of the prediction API, for `status`."
     )
+
+
+class ReproductionSettings(CommandSettings):
+    """`modelyard reproduce`: where the data of an old version may come from."""
+
+    dvc_remote_url: str = Field("", description="DVC's store; .dvc/config names it when empty.")
+    dvc_cache_dir: Path | None = Field(None, description="DVC's cache, shared with trainings.")
+    modelyard_state_dir: Path = Field(
+        Path(".modelyard"), description="State of `make demo`, whose store is used where it is."
+    )
+    git_commit: str = Field("", description="Commit the image was built from.")
 
 
 class DemoSettings(BaseSettings):

@@ -20,6 +20,7 @@ import pytest
 from integration.servers import ROOT, Store, answers, free_port
 from modelyard.embedded.processes import Processes
 from modelyard.registry import RegistryClient
+from unit.serving.conftest import make_server  # noqa: F401 - a fixture of the tests here, too
 
 CONFIGS = ROOT / "configs"
 START_TIMEOUT_S = 120.0

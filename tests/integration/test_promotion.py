@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from threading import Barrier, get_ident
 from uuid import uuid4
 
 import mlflow
 import pytest
 
-from modelyard.errors import ModelyardError, RegistryNotFoundError, RegistryUnavailableError
+from modelyard.errors import (
+    AliasOvertakenError,
+    ModelyardError,
+    PromotionConflictError,
+    RegistryNotFoundError,
+    RegistryUnavailableError,
+)
 from modelyard.registry import RegistryClient, parse_model_uri
-from modelyard.registry.promotion import history, promote, rollback
+from modelyard.registry.promotion import Promotion, history, promote, rollback
 
 
 @pytest.fixture
@@ -47,11 +57,144 @@ def test_promoting_what_is_promoted_changes_and_records_nothing(
     assert len(history(registry, model, "champion")) == 1
 
 
-def test_rollback_goes_back_to_the_version_before(registry: RegistryClient, model: str):
+def test_rollbacks_go_back_one_version_each(registry: RegistryClient, model: str):
     for version in ("1", "2", "3"):
         promote(registry, model, "champion", version, who="ann", why="")
-    assert rollback(registry, model, "champion", who="bob", why="complaints").moved_to == "2"
+    first = rollback(registry, model, "champion", who="bob", why="complaints")
+    assert (first.moved_from, first.moved_to, first.action) == ("3", "2", "rollback")
+    assert rollback(registry, model, "champion", who="bob", why="more complaints").moved_to == "1"
+    assert registry.aliased(model, "champion").version == "1"
+    with pytest.raises(RegistryNotFoundError, match="No earlier version"):
+        rollback(registry, model, "champion", who="bob", why="")
+    moves = history(registry, model, "champion")
+    assert [(m.moved_from, m.moved_to) for m in moves] == [
+        *(("", "1"), ("1", "2"), ("2", "3")),
+        *(("3", "2"), ("2", "1")),
+    ]
+
+
+def test_a_promotion_after_a_rollback_is_rolled_back_to_where_that_led(
+    registry: RegistryClient, model: str
+):
+    for version in ("1", "2"):
+        promote(registry, model, "champion", version, who="ann", why="")
+    rollback(registry, model, "champion", who="ann", why="")
+    promote(registry, model, "champion", "3", who="ann", why="")
+    assert rollback(registry, model, "champion", who="ann", why="").moved_to == "1"
+
+
+def test_rollback_passes_over_a_version_that_was_deleted(
+    registry: RegistryClient, model: str, mlflow_url: str
+):
+    for version in ("1", "2", "3"):
+        promote(registry, model, "champion", version, who="ann", why="")
+    mlflow.MlflowClient(mlflow_url).delete_model_version(model, "2")
+    assert rollback(registry, model, "champion", who="ann", why="").moved_to == "1"
+
+
+def test_an_alias_that_was_moved_by_another_tool_can_be_rolled_back(
+    registry: RegistryClient, model: str
+):
+    promote(registry, model, "champion", "1", who="ann", why="")
+    promote(registry, model, "champion", "2", who="ann", why="")
+    registry.set_alias(model, "champion", "3")  # as MLflow's own UI does it
+    assert rollback(registry, model, "champion", who="ann", why="").moved_to == "2"
+    assert rollback(registry, model, "champion", who="ann", why="").moved_to == "1"
+
+
+def test_a_move_whose_record_was_lost_gets_it_when_it_is_run_again(
+    registry: RegistryClient, model: str
+):
+    promote(registry, model, "champion", "1", who="ann", why="")
+    registry.set_alias(model, "champion", "2")  # moved, and killed before the record
+    move = promote(registry, model, "champion", "2", who="ann", why="again")
+    assert move is not None
+    assert (move.moved_from, move.moved_to) == ("1", "2")
+    assert promote(registry, model, "champion", "2", who="ann", why="again") is None
+
+
+def test_an_expected_version_is_compared_before_the_move(registry: RegistryClient, model: str):
+    promote(registry, model, "champion", "1", who="ann", why="first", expected="")
+    for act in (
+        lambda: promote(registry, model, "champion", "3", who="bob", why="", expected="2"),
+        lambda: promote(registry, model, "champion", "3", who="bob", why="", expected=""),
+        lambda: rollback(registry, model, "champion", who="bob", why="", expected="2"),
+    ):
+        with pytest.raises(PromotionConflictError, match=r'is at version 1 \(ann, .*"first"\)'):
+            act()
+    assert registry.aliased(model, "champion").version == "1"
+    assert promote(registry, model, "champion", "2", who="bob", why="", expected="1") is not None
+
+
+class Interrupted(RegistryClient):
+    """The real client; something happens right before, or right after, it sets an alias."""
+
+    before: Callable[[], object] | None = None
+    after: Callable[[], object] | None = None
+
+    def set_alias(self, name: str, alias: str, version: str) -> None:
+        if self.before is not None:
+            self.before()
+        super().set_alias(name, alias, version)
+        if self.after is not None:
+            self.after()
+
+
+def test_who_is_overtaken_is_told_by_whom_and_both_moves_are_on_record(
+    registry: RegistryClient, model: str, mlflow_url: str
+):
+    promote(registry, model, "champion", "1", who="ann", why="")
+    with Interrupted(mlflow_url) as overtaken:
+        overtaken.after = lambda: promote(registry, model, "champion", "3", who="bob", why="mine")
+        with pytest.raises(AliasOvertakenError) as caught:
+            promote(overtaken, model, "champion", "2", who="ann", why="")
+    assert f"{model}@champion is at version 3" in caught.value.detail
+    assert "your move to version 2, which is on record" in caught.value.detail
+    assert registry.aliased(model, "champion").version == "3"
+    moves = {(m.moved_to, m.who) for m in history(registry, model, "champion")}
+    assert moves == {("1", "ann"), ("2", "ann"), ("3", "bob")}
+
+
+def test_a_move_right_before_ours_is_where_ours_came_from(
+    registry: RegistryClient, model: str, mlflow_url: str
+):
+    promote(registry, model, "champion", "1", who="ann", why="")
+    with Interrupted(mlflow_url) as late:
+        late.before = lambda: promote(registry, model, "champion", "3", who="bob", why="")
+        promote(late, model, "champion", "2", who="ann", why="")
+    moves = [(m.moved_from, m.moved_to) for m in history(registry, model, "champion")]
+    assert moves == [("", "1"), ("1", "3"), ("3", "2")]
+
+
+def test_two_rollbacks_at_once_go_back_one_version(
+    registry: RegistryClient, model: str, mlflow_url: str
+):
+    for version in ("1", "2", "3"):
+        promote(registry, model, "champion", version, who="ann", why="")
+    with Interrupted(mlflow_url) as other, ThreadPoolExecutor(2) as pool:
+        gate = Barrier(2, timeout=20)
+        other.before = gate.wait  # both have read the alias before either moves it
+        runs = [
+            pool.submit(rollback, other, model, "champion", who=who, why="") for who in ("a", "b")
+        ]
+        for run in runs:
+            run.exception()
     assert registry.aliased(model, "champion").version == "2"
+    with pytest.raises(PromotionConflictError, match="expected version 3"):
+        rollback(registry, model, "champion", who="late", why="", expected="3")
+
+
+def test_a_record_follows_the_last_one_even_where_a_clock_lags(
+    registry: RegistryClient, model: str
+):
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    ahead = Promotion("champion", "", "1", tomorrow.isoformat(), "clock ahead", "")
+    registry.set_alias(model, "champion", "1")
+    key = f"modelyard.promotion.champion.{tomorrow:%Y%m%dT%H%M%S.%f}.abc"
+    registry.set_model_tag(model, key, json.dumps(asdict(ahead)))
+    promote(registry, model, "champion", "2", who="ann", why="")
+    assert [m.moved_to for m in history(registry, model, "champion")] == ["1", "2"]
+    assert rollback(registry, model, "champion", who="ann", why="").moved_to == "1"
 
 
 def test_rollback_without_a_version_before_says_so(registry: RegistryClient, model: str):
@@ -71,13 +214,59 @@ def test_no_such_version_and_no_such_model_are_said(registry: RegistryClient, mo
 
 
 def test_promotions_at_once_are_all_on_record(registry: RegistryClient, model: str):
+    def move(version: str) -> bool:
+        try:
+            return promote(registry, model, "champion", version, who="all", why="") is not None
+        except AliasOvertakenError:
+            return True
+
     with ThreadPoolExecutor(8) as pool:
-        versions = ["1", "2", "3"] * 4
-        moves = list(
-            pool.map(lambda v: promote(registry, model, "champion", v, who="all", why=""), versions)
-        )
-    assert len(history(registry, model, "champion")) == sum(move is not None for move in moves)
+        moved = list(pool.map(move, ["1", "2", "3"] * 4))
+    assert len(history(registry, model, "champion")) == sum(moved)
     assert registry.aliased(model, "champion").version in {"1", "2", "3"}
+
+
+def test_two_first_promotions_at_once_both_happen(
+    registry: RegistryClient, model: str, mlflow_url: str
+):
+    """MLflow fails one of two inserts of the same alias; nobody should see that."""
+    for round_number in range(5):
+        alias = f"first-{round_number}"
+        with Interrupted(mlflow_url) as both, ThreadPoolExecutor(2) as pool:
+            both.before = WaitOnce(Barrier(2, timeout=20))
+            runs = [
+                pool.submit(promote, both, model, alias, version, who=version, why="")
+                for version in ("1", "2")
+            ]
+            errors = [run.exception() for run in runs]
+        assert all(e is None or isinstance(e, AliasOvertakenError) for e in errors), errors
+        assert len(history(registry, model, alias)) == 2
+
+
+class WaitOnce:
+    """Lets each thread wait at the barrier when it comes by for the first time."""
+
+    def __init__(self, barrier: Barrier) -> None:
+        self._barrier, self._seen = barrier, set[int]()
+
+    def __call__(self) -> None:
+        if get_ident() not in self._seen:
+            self._seen.add(get_ident())
+            self._barrier.wait()
+
+
+def test_an_alias_that_is_not_there_names_the_one_that_was_meant(
+    registry: RegistryClient, model: str
+):
+    promote(registry, model, "champion", "1", who="ann", why="")
+    with pytest.raises(RegistryNotFoundError, match=r'has: champion\. Did you mean "champion"'):
+        rollback(registry, model, "champoin", who="ann", why="")
+
+
+@pytest.mark.parametrize("version", ["latest", "v1", "", "-1", "1.0"])
+def test_what_is_no_version_number_is_said(registry: RegistryClient, model: str, version: str):
+    with pytest.raises(RegistryNotFoundError, match="not the number of a version"):
+        promote(registry, model, "champion", version, who="ann", why="")
 
 
 @pytest.mark.parametrize("form", ["/1", "/latest", "@champion", "/Production"])

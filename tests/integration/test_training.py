@@ -45,6 +45,7 @@ class TrainingJob:
             "WORKSPACE": str(self.folder / "workspace"),
             "DVC_CACHE_DIR": str(self.folder / "cache"),
             "DVC_REMOTE_URL": "s3://dvc",
+            "TRAINING_STATE_DIR": str(self.folder / "state"),
             "GIT_COMMIT": "0123456789abcdef0123456789abcdef01234567",
             **self.settings,
         }

@@ -9,7 +9,14 @@ from pathlib import Path
 import pytest
 
 from modelyard.errors import DataError
-from modelyard.provenance import package_list, read_code_version, read_data_version
+from modelyard.provenance import (
+    CodeVersion,
+    DataVersion,
+    package_list,
+    read_code_version,
+    read_data_version,
+    run_tags,
+)
 
 
 def _versioned(folder: Path, content: bytes = b"rows") -> Path:
@@ -83,7 +90,38 @@ def test_a_checkout_tells_its_commit_and_its_local_changes(tmp_path: Path):
     clean = read_code_version(tmp_path, "")
     assert (clean.commit, clean.dirty) == (git("rev-parse", "HEAD"), False)
     (tmp_path / "a").write_text("2")
-    assert read_code_version(tmp_path, "").dirty
+    changed = read_code_version(tmp_path, "")
+    assert (changed.dirty, changed.changed) == (True, ("a",))
+
+
+def test_an_image_without_a_commit_is_known_by_the_content_of_its_code(tmp_path: Path):
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src/a.py").write_text("x = 1\n")
+    code = read_code_version(tmp_path, "")
+    assert code.commit == "unknown"
+    assert len(code.tree) == 40
+    tags = run_tags(code, DataVersion(tmp_path / "t.parquet", "5" * 32, 1), "", seed=7)
+    assert (tags["git.dirty"], tags["git.tree"]) == ("unknown", code.tree)
+
+
+def test_tags_name_what_a_result_depends_on(tmp_path: Path):
+    data = DataVersion(tmp_path / "t.parquet", "5" * 32, 1)
+    tags = run_tags(
+        CodeVersion("abc", dirty=True, tree="f" * 40, changed=("a", "b")),
+        data,
+        "image@sha256:1",
+        seed=7,
+    )
+    expected = {
+        "git.commit": "abc",
+        "git.dirty": "true",
+        "git.changed": "a\nb",
+        "data.md5": "5" * 32,
+        "image": "image@sha256:1",
+        "seed": "7",
+    }
+    assert expected.items() <= tags.items()
+    assert {"cpu", "cpu.threads", "gpu", "python", "packages.sha256"} <= set(tags)
 
 
 def test_the_package_list_has_a_line_a_distribution():

@@ -1,114 +1,131 @@
-"""`modelyard versions`, `status`, `promote`, `rollback` and `history`."""
+"""`modelyard versions` and `status`: what is registered, where aliases point, what is served."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
 import httpx
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from modelyard.errors import ConfigError
-from modelyard.registry import ModelVersion, RegistryClient
-from modelyard.registry.promotion import Promotion, promote, rollback
-from modelyard.registry.promotion import history as read_history
+from modelyard.cli.connection import AsJson, Model, open_registry
+from modelyard.cli.output import moment, short, show_fields, show_json, show_rows
+from modelyard.errors import RegistryNotFoundError
+from modelyard.registry import ModelVersion, RegisteredModel
+from modelyard.registry.moves import last_move
+from modelyard.registry.verdict import NUMBERS_TAG, SENTENCE_TAG, VERDICT_TAG
 from modelyard.settings import CommandSettings, read_settings
 
-Model = Annotated[str | None, typer.Option(help="Registered model; MODEL_NAME by default.")]
-Alias = Annotated[str, typer.Option(help="The alias to look at or to move.")]
-Why = Annotated[str, typer.Option(help="The reason, for the record.")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table.")]
-_CHAMPION = "champion"
 _SERVER_TIMEOUT_S = 3.0
+_TRAIN_FIRST = (
+    "train the first: docker compose --profile train run --rm training (or make train, make demo)"
+)
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
-    for command in (versions, status, promote_version, rollback_version, history):
-        name = command.__name__.removesuffix("_version")
-        app.command(name)(command)
+    app.command()(versions)
+    app.command()(status)
 
 
 def versions(model: Model = None, as_json: AsJson = False) -> None:
     """List the registered versions, newest first."""
-    with _registry(model) as (registry, name):
+    with open_registry(model) as (registry, name):
         aliases = registry.aliases(name)
-        found = [_row(version, aliases) for version in registry.versions(name)]
-    _show(f"{name}: versions", found, as_json)
+        found = list(registry.versions(name))
+    if as_json:
+        show_json([_facts(version, aliases) for version in found])
+    elif found:
+        rows = [_row(version, aliases) for version in found]
+        show_rows(f"{name}: versions (* with local changes)", rows, wrap=("aliases",))
+    else:
+        typer.echo(f"{name}: no versions yet; {_TRAIN_FIRST}")
 
 
 def status(model: Model = None, as_json: AsJson = False) -> None:
-    """Show where the aliases point and what the server serves."""
+    """Show where the aliases point, since when and by whom, and what the server serves."""
     settings = read_settings(CommandSettings)
-    with _registry(model) as (registry, name):
-        aliases = dict(registry.aliases(name))
-    row = {
-        "model": name,
-        "aliases": ", ".join(f"{alias} → {version}" for alias, version in aliases.items())
-        or "none",
-        "registry": settings.mlflow_tracking_uri,
-        "server": settings.serving_url,
-        "serves": _served(settings.serving_url),
-    }
-    _show("status", [row], as_json)
+    with open_registry(model) as (registry, name):
+        try:
+            registered = registry.registered_model(name)
+        except RegistryNotFoundError:
+            registered = RegisteredModel(name, {}, {})
+    served = _served(settings.serving_url)
+    if as_json:
+        aliases = dict(registered.aliases)
+        places = {"registry": settings.mlflow_tracking_uri, "server": settings.serving_url}
+        show_json({"model": name, "aliases": aliases, **places, "serves": served})
+        return
+    aliases = {f"@{alias}": _alias(registered, alias) for alias in sorted(registered.aliases)}
+    show_fields(
+        name,
+        {
+            "registry": {
+                "address": settings.mlflow_tracking_uri,
+                **(aliases or {"aliases": f"none; {_TRAIN_FIRST}"}),
+            },
+            "server": {"address": settings.serving_url, "serves": served},
+        },
+    )
 
 
-def promote_version(
-    version: Annotated[str, typer.Argument(help="Number of the version.")],
-    why: Why = "",
-    alias: Alias = _CHAMPION,
-    model: Model = None,
-) -> None:
-    """Let an alias point to VERSION; servers follow within seconds."""
-    with _registry(model) as (registry, name):
-        moved = promote(registry, name, alias, version, who=_who(), why=why)
-    typer.echo(_sentence(name, moved) if moved else f"{name}@{alias} is version {version} already")
-
-
-def rollback_version(why: Why = "", alias: Alias = _CHAMPION, model: Model = None) -> None:
-    """Let an alias point to the version it had before."""
-    with _registry(model) as (registry, name):
-        moved = rollback(registry, name, alias, who=_who(), why=why)
-    typer.echo(_sentence(name, moved))
-
-
-def history(alias: Alias = _CHAMPION, model: Model = None, as_json: AsJson = False) -> None:
-    """Show every recorded move of an alias, oldest first."""
-    with _registry(model) as (registry, name):
-        moves = [asdict(move) for move in read_history(registry, name, alias)]
-    _show(f"{name}@{alias}: history", moves, as_json)
-
-
-@contextmanager
-def _registry(model: str | None) -> Iterator[tuple[RegistryClient, str]]:
-    settings = read_settings(CommandSettings)
-    name = model or settings.model_name
-    if not name:
-        raise ConfigError("Which model?", fix="Say --model NAME, or set MODEL_NAME.")
-    with RegistryClient(settings.mlflow_tracking_uri, settings.registry_timeout_s) as registry:
-        yield registry, name
-
-
-def _who() -> str:
-    return read_settings(CommandSettings).modelyard_user
-
-
-def _row(version: ModelVersion, aliases: Any) -> dict[str, str]:
-    created = datetime.fromtimestamp(version.created_ms / 1000, UTC)
+def _facts(version: ModelVersion, aliases: Mapping[str, str]) -> dict[str, Any]:
+    tags = version.tags
     return {
         "version": version.version,
-        "aliases": ", ".join(alias for alias, to in aliases.items() if to == version.version),
-        "created": created.isoformat(timespec="seconds"),
+        "aliases": _aliases_of(version, aliases),
+        "created": _created(version).isoformat(timespec="seconds"),
         "run": version.run_id,
-        "commit": version.tags.get("git.commit", "")[:12],
-        "data md5": version.tags.get("data.md5", ""),
+        "commit": tags.get("git.commit", ""),
+        "dirty": tags.get("git.dirty", ""),
+        "data md5": tags.get("data.md5", ""),
         "status": version.status,
+        "gate": tags.get(VERDICT_TAG, ""),
+        "gate sentence": tags.get(SENTENCE_TAG, ""),
+        "gate numbers": _numbers(version),
     }
+
+
+def _row(version: ModelVersion, aliases: Mapping[str, str]) -> dict[str, str]:
+    numbers, tags = _numbers(version), version.tags
+    score = numbers.get("candidate")
+    ready = version.status == "READY"
+    return {
+        "version": version.version,
+        "aliases": _aliases_of(version, aliases),
+        "gate": tags.get(VERDICT_TAG, "-") if ready else version.status,
+        "score": f"{numbers.get('metric')} {score:.4f}" if isinstance(score, float) else "-",
+        "created (UTC)": moment(version.created_ms),
+        "commit": short(tags.get("git.commit", "-")) + ("*" * (tags.get("git.dirty") == "true")),
+        "data": short(tags.get("data.md5", "-")),
+        "run": short(version.run_id) or "-",
+    }
+
+
+def _aliases_of(version: ModelVersion, aliases: Mapping[str, str]) -> str:
+    return ", ".join(alias for alias, to in aliases.items() if to == version.version)
+
+
+def _created(version: ModelVersion) -> datetime:
+    return datetime.fromtimestamp(version.created_ms / 1000, UTC)
+
+
+def _numbers(version: ModelVersion) -> dict[str, Any]:
+    try:
+        value = json.loads(version.tags.get(NUMBERS_TAG, "{}"))
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _alias(model: RegisteredModel, alias: str) -> str:
+    version, move = model.aliases[alias], last_move(model, alias)
+    if move is None or move.moved_to != version:
+        return f"version {version} (not moved by modelyard: nothing is on record)"
+    why = f": {move.why}" if move.why else ""
+    return f"version {version} since {moment(move.at)} UTC, by {move.who}{why}"
 
 
 def _served(url: str) -> str:
@@ -119,25 +136,5 @@ def _served(url: str) -> str:
         return f"no answer ({type(error).__name__})"
     if answer.status_code != httpx.codes.OK:
         return str(body.get("detail", answer.status_code))
-    return f"{body['name']} version {body['version']}"
-
-
-def _sentence(name: str, move: Promotion) -> str:
-    before = f", was {move.moved_from}" if move.moved_from else ""
-    return f"{name}@{move.alias} is version {move.moved_to} now{before}"
-
-
-def _show(title: str, rows: list[dict[str, Any]], as_json: bool) -> None:
-    console = Console(highlight=False)
-    if as_json:
-        console.print_json(data=rows)
-        return
-    if not rows:
-        console.print(f"{title}: none", markup=False)
-        return
-    table = Table(title=title)
-    for column in rows[0]:
-        table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(str(value) for value in row.values()))
-    console.print(table)
+    stale = " (stale: the registry has not confirmed it)" if body.get("stale") else ""
+    return f"{body['name']} version {body['version']}{stale}"

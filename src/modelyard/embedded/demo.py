@@ -56,6 +56,7 @@ class Layout:
             "WORKSPACE": str(self.state / "workspace"),
             "DVC_CACHE_DIR": str(self.state / "dvc-cache"),
             "DVC_REMOTE_URL": str(self.state / "dvc-store"),
+            "TRAINING_STATE_DIR": str(self.state / "training"),
             "SERVING_CACHE_DIR": str(self.state / "serving-cache"),
             "SERVING_HOST": "127.0.0.1",
             "SERVING_PORT": str(self.settings.gateway_port),

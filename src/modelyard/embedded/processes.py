@@ -81,7 +81,7 @@ class Processes:
             # a session of its own: Ctrl-C reaches us alone, and we stop the children in order
             process = subprocess.Popen(  # noqa: S603 - our own words, no shell
                 command,
-                env=_inherited(environment),
+                env=inherited(environment),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
@@ -105,7 +105,7 @@ class Processes:
             StartError: it ended with another exit code than 0.
         """
         done = subprocess.run(  # noqa: S603 - our own words, no shell
-            command, cwd=folder, env=_inherited(environment), check=False
+            command, cwd=folder, env=inherited(environment), check=False
         )
         if done.returncode != 0:
             raise StartError(f"{name} ended with exit code {done.returncode}; it says why above.")
@@ -128,8 +128,8 @@ class Processes:
         return self._log_folder / f"{name}.log"
 
 
-def _inherited(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment of this process with `environment` on top, and this Python's programs first."""
+def inherited(environment: Mapping[str, str]) -> dict[str, str]:
+    """What a child gets: our environment, `environment` on top, this Python's programs first."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return {**os.environ, "PATH": path, **environment}
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 from typing import Any, Self
@@ -23,6 +22,15 @@ from modelyard.errors import (
     RegistryNotFoundError,
     RegistryUnavailableError,
 )
+from modelyard.registry.records import (
+    ArtifactFile,
+    ModelVersion,
+    RegisteredModel,
+    Run,
+    model_of,
+    run_of,
+    version_of,
+)
 from modelyard.registry.uri import ModelUri, Selector
 
 _API = "/api/2.0/mlflow"
@@ -30,48 +38,6 @@ _PROXY = "/api/2.0/mlflow-artifacts/artifacts"
 _PROXY_SCHEME = re.compile(r"^mlflow-artifacts:/+(?:[^/]+:\d+/)?")
 _CHUNK_BYTES = 1 << 20
 _DEEPEST_FOLDER = 32
-
-
-@dataclass(frozen=True)
-class ModelVersion:
-    """One registered model version as the registry describes it."""
-
-    name: str
-    version: str
-    run_id: str
-    source: str
-    status: str
-    created_ms: int
-    aliases: tuple[str, ...] = ()
-    tags: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class RegisteredModel:
-    """Aliases (alias → version number) and tags of a registered model, read at one moment."""
-
-    name: str
-    aliases: Mapping[str, str]
-    tags: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a run recorded about itself: last value of each metric, parameters and tags."""
-
-    run_id: str
-    status: str
-    metrics: Mapping[str, float]
-    params: Mapping[str, str]
-    tags: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class ArtifactFile:
-    """One file of a model version: path relative to the version's folder, size in bytes."""
-
-    path: PurePosixPath
-    size_bytes: int
 
 
 class RegistryClient:
@@ -127,12 +93,12 @@ class RegistryClient:
             raise RegistryNotFoundError(
                 f'The registry has no model "{name}" with the alias "{alias}".'
             ) from error
-        return _version(body.get("model_version"))
+        return version_of(body.get("model_version"))
 
     def version(self, name: str, version: str) -> ModelVersion:
         """The version number `version` of the model `name`."""
         body = self._get("model-versions/get", name=name, version=version)
-        return _version(body.get("model_version"))
+        return version_of(body.get("model_version"))
 
     def versions(self, name: str) -> Iterator[ModelVersion]:
         """All versions of the model `name`, newest first; none when there is no such model."""
@@ -145,19 +111,14 @@ class RegistryClient:
                 max_results=100,
                 page_token=token,
             )
-            yield from map(_version, body.get("model_versions", []))
+            yield from map(version_of, body.get("model_versions", []))
             token = body.get("next_page_token", "")
             if not token:
                 return
 
     def registered_model(self, name: str) -> RegisteredModel:
         """The registered model `name` itself."""
-        model = self._get("registered-models/get", name=name)["registered_model"]
-        return RegisteredModel(
-            name=name,
-            aliases={entry["alias"]: str(entry["version"]) for entry in model.get("aliases", [])},
-            tags={tag["key"]: tag["value"] for tag in model.get("tags", [])},
-        )
+        return model_of(self._get("registered-models/get", name=name)["registered_model"])
 
     def aliases(self, name: str) -> Mapping[str, str]:
         """Alias → version number of the model `name`; empty when there is no such model."""
@@ -168,19 +129,11 @@ class RegistryClient:
 
     def run(self, run_id: str) -> Run:
         """What the run `run_id` recorded."""
-        body = self._get("runs/get", run_id=run_id)["run"]
-        data = body.get("data", {})
-        return Run(
-            run_id=run_id,
-            status=body["info"]["status"],
-            metrics={m["key"]: float(m["value"]) for m in data.get("metrics", [])},
-            params={p["key"]: p["value"] for p in data.get("params", [])},
-            tags={t["key"]: t["value"] for t in data.get("tags", [])},
-        )
+        return run_of(self._get("runs/get", run_id=run_id)["run"])
 
     def _newest_in_stage(self, name: str, stage: str) -> ModelVersion | None:
         body = self._post("registered-models/get-latest-versions", name=name, stages=[stage])
-        return next(map(_version, body.get("model_versions", [])), None)
+        return next(map(version_of, body.get("model_versions", [])), None)
 
     # -- writing -------------------------------------------------------------------------------
 
@@ -221,6 +174,27 @@ class RegistryClient:
             target = folder / file.path
             target.parent.mkdir(parents=True, exist_ok=True)
             self._fetch(f"{source}/{file.path}", target)
+
+    def fetch_file(self, version: ModelVersion, path: str, target: Path) -> None:
+        """Write one file of `version` to `target`."""
+        self._fetch(f"{self._folder(version)}/{path}", target)
+
+    def version_text(self, version: ModelVersion, path: str) -> str:
+        """The text of one file of `version`."""
+        return self._text(f"{self._folder(version)}/{path}")
+
+    def run_text(self, run: Run, path: str) -> str:
+        """The text of one artifact of `run`."""
+        return self._text(f"{_PROXY_SCHEME.sub('', run.artifact_uri).strip('/')}/{path}")
+
+    def _text(self, path: str) -> str:
+        try:
+            response = self._http.get(f"{_PROXY}/{quote(path)}")
+        except httpx.HTTPError as error:
+            raise self._unavailable(error) from error
+        if response.status_code != httpx.codes.OK:
+            raise self._refusal(response)
+        return response.text
 
     def _folder(self, version: ModelVersion) -> str:
         """Path of the version's files in the server's artifact proxy."""
@@ -307,19 +281,3 @@ class RegistryClient:
         if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
             return RegistryUnavailableError(detail)
         return RegistryError(detail)
-
-
-def _version(body: Any) -> ModelVersion:
-    try:
-        return ModelVersion(
-            name=body["name"],
-            version=str(body["version"]),
-            run_id=body.get("run_id", ""),
-            source=body.get("source", ""),
-            status=body.get("status", ""),
-            created_ms=int(body.get("creation_timestamp", 0)),
-            aliases=tuple(body.get("aliases", ())),
-            tags={tag["key"]: tag["value"] for tag in body.get("tags", [])},
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RegistryError("The server describes no model version: is it MLflow?") from error

@@ -1,84 +1,239 @@
 """Moving an alias, and the record of who moved it, when and why.
 
-Each move appends one tag of its own to the registered model; no tag is ever rewritten. MLflow has
-no compare-and-set for aliases: the record is written after the move, so that every entry is true.
+Each move appends one tag of its own to the registered model; no tag is ever rewritten. The record
+is written after the move, so that every entry is true; a move whose record could not be written
+gets it when the command is run again. MLflow has no compare-and-set for aliases: what others did in
+between is found by reading the alias right before and right after the move, and said.
 """
 
 from __future__ import annotations
 
 import json
-import secrets
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Sequence
 
-from modelyard.errors import RegistryError, RegistryNotFoundError
+from modelyard.errors import (
+    AliasOvertakenError,
+    GateRefusedError,
+    PromotionConflictError,
+    RegistryError,
+    RegistryNotFoundError,
+    did_you_mean,
+)
 from modelyard.registry.client import RegistryClient
+from modelyard.registry.lineage import find_version
+from modelyard.registry.moves import (
+    Action,
+    Promotion,
+    append_move,
+    history,
+    last_move,
+    moves_of,
+    now_after,
+    versions_before,
+)
+from modelyard.registry.records import RegisteredModel
+from modelyard.registry.verdict import SENTENCE_TAG, VERDICT_TAG, VerdictWord
 
-_TAG = "modelyard.promotion"
+__all__ = ["Promotion", "history", "promote", "rollback"]
+
 _READY = "READY"
-_LONGEST_REASON = 2_000  # characters; the registry's database holds 5,000 a tag
-
-
-@dataclass(frozen=True)
-class Promotion:
-    """One move of an alias. `moved_from` is empty for the first."""
-
-    alias: str
-    moved_from: str
-    moved_to: str
-    at: str
-    who: str
-    why: str
 
 
 def promote(
-    registry: RegistryClient, name: str, alias: str, version: str, *, who: str, why: str
+    registry: RegistryClient,
+    name: str,
+    alias: str,
+    version: str,
+    *,
+    who: str,
+    why: str,
+    expected: str | None = None,
+    force: bool = False,
 ) -> Promotion | None:
-    """Let `alias` point to `version`; None when it does already.
+    """Let `alias` point to `version`; None when it does already, and that is on record.
+
+    Args:
+        expected: where the alias has to be now, empty for nowhere; None accepts any place.
+        force: promote a version that the gate refused, on record.
 
     Raises:
         RegistryNotFoundError: no such version.
         RegistryError: the version is not ready.
+        GateRefusedError: the gate refused it, and there is no `force`.
+        PromotionConflictError: the alias is not where it was expected; says who moved it.
+        AliasOvertakenError: moved and on record, and moved on by somebody else in that moment.
     """
-    target = registry.version(name, version)
+    target = find_version(registry, name, version)
     if target.status != _READY:
         raise RegistryError(
-            f"{name} version {version} is {target.status}; only a READY version can be promoted."
+            f"{name} version {version} is {target.status}; only a READY version can be promoted.",
+            fix="Train again, or choose another: modelyard versions",
         )
-    before = registry.aliases(name).get(alias, "")
-    if before == target.version:
-        return None
-    registry.set_alias(name, alias, target.version)
-    now = datetime.now(UTC)
-    move = Promotion(
-        alias, before, target.version, now.isoformat(timespec="milliseconds"), who,
-        why[:_LONGEST_REASON],
+    refused = target.tags.get(VERDICT_TAG) == VerdictWord.REFUSED
+    if refused and not force and registry.aliases(name).get(alias) != target.version:
+        raise GateRefusedError(
+            f"{name} version {version}: {target.tags.get(SENTENCE_TAG, 'refused')}.",
+            fix=f"To promote it all the same, on record: modelyard promote {version} --force "
+            "--why …",
+        )
+    return _move(
+        registry, name, alias, target.version, expected,
+        Action.PROMOTE, who=who, why=why, forced=refused,
     )  # fmt: skip
-    key = f"{_TAG}.{alias}.{now:%Y%m%dT%H%M%S.%f}.{secrets.token_hex(3)}"
-    registry.set_model_tag(name, key, json.dumps(asdict(move)))
-    return move
 
 
-def rollback(registry: RegistryClient, name: str, alias: str, *, who: str, why: str) -> Promotion:
-    """Let `alias` point to the version it had before the one it has now.
+def rollback(
+    registry: RegistryClient,
+    name: str,
+    alias: str,
+    *,
+    who: str,
+    why: str,
+    expected: str | None = None,
+) -> Promotion:
+    """Let `alias` point to the version it had before; again, to the one before that.
+
+    Versions that are no longer in the registry are passed over.
+
+    Args:
+        expected: the version to go back from; None accepts any.
 
     Raises:
         RegistryNotFoundError: the alias is not set, or its record names no version before.
+        PromotionConflictError: as of `promote`.
     """
-    current = registry.aliased(name, alias).version
-    for move in reversed(history(registry, name, alias)):
-        if move.moved_to == current and move.moved_from:
-            done = promote(registry, name, alias, move.moved_from, who=who, why=why)
-            if done is not None:
-                return done
+    model = registry.registered_model(name)
+    current = _current(model, alias)
+    if expected not in (None, current):
+        raise _conflict(model, alias, f"expected version {expected}")
+    ready = {v.version for v in registry.versions(name) if v.status == _READY}
+    before = next((v for v in versions_before(moves_of(model, alias), current) if v in ready), None)
+    if before is None:
+        raise RegistryNotFoundError(
+            f"No earlier version of {name}@{alias} is on record; it is at version {current}.",
+            fix="Choose one (modelyard versions) and promote it: modelyard promote VERSION --why …",
+        )
+    moved = _move(
+        registry, name, alias, before, current, Action.ROLLBACK, who=who, why=why, forced=False
+    )
+    if moved is None:  # somebody else's rollback came first
+        raise _conflict(registry.registered_model(name), alias, f"expected version {current}")
+    return moved
+
+
+def _current(model: RegisteredModel, alias: str) -> str:
+    if current := model.aliases.get(alias):
+        return current
+    listed = ", ".join(sorted(model.aliases)) or "none"
     raise RegistryNotFoundError(
-        f"No earlier version of {name}@{alias} is on record; it is at version {current}.",
-        fix="Choose one (modelyard versions) and promote it: modelyard promote VERSION --why …",
+        f'{model.name} has no alias "{alias}"; it has: {listed}.'
+        + did_you_mean(alias, model.aliases),
+        fix="Set it: modelyard promote VERSION --why …",
     )
 
 
-def history(registry: RegistryClient, name: str, alias: str) -> list[Promotion]:
-    """Every recorded move of `alias`, oldest first."""
-    prefix = f"{_TAG}.{alias}."
-    tags = registry.model_tags(name)
-    return [Promotion(**json.loads(tags[key])) for key in sorted(tags) if key.startswith(prefix)]
+def _move(
+    registry: RegistryClient,
+    name: str,
+    alias: str,
+    version: str,
+    expected: str | None,
+    action: Action,
+    *,
+    who: str,
+    why: str,
+    forced: bool,
+) -> Promotion | None:
+    before = registry.registered_model(name)
+    current = before.aliases.get(alias, "")
+    known = moves_of(before, alias)
+    if current == version and known and known[-1].moved_to == version:
+        return None
+    if current == version:  # moved by another tool, or before its record could be written
+        moved_from = known[-1].moved_to if known else ""
+    else:
+        if expected not in (None, current):
+            raise _conflict(before, alias, f"expected {_place(expected)}")
+        _set_alias(registry, before, alias, version, expected)
+        moved_from = current
+    move = _record(
+        registry, name, alias, known,
+        moved_from=moved_from, moved_to=version, action=action, who=who, why=why, forced=forced,
+    )  # fmt: skip
+    after = registry.registered_model(name)
+    if after.aliases.get(alias, "") != version:
+        raise _conflict(
+            after, alias, f"it was moved on right after your move to version {version}, which is "
+            "on record", AliasOvertakenError,
+        )  # fmt: skip
+    return move
+
+
+def _set_alias(
+    registry: RegistryClient,
+    before: RegisteredModel,
+    alias: str,
+    version: str,
+    expected: str | None,
+) -> None:
+    try:
+        registry.set_alias(before.name, alias, version)
+    except RegistryError:
+        # two who set an alias for its first time at once: MLflow fails one of the two inserts
+        now = registry.registered_model(before.name)
+        if alias in before.aliases or alias not in now.aliases:
+            raise
+        if expected is not None:
+            raise _conflict(now, alias, f"expected {_place(expected)}") from None
+        registry.set_alias(before.name, alias, version)
+
+
+def _record(
+    registry: RegistryClient,
+    name: str,
+    alias: str,
+    known: Sequence[Promotion],
+    *,
+    moved_from: str,
+    moved_to: str,
+    action: Action,
+    who: str,
+    why: str,
+    forced: bool,
+) -> Promotion:
+    try:
+        moves = moves_of(registry.registered_model(name), alias)
+        if between := [move for move in moves if move not in known]:
+            moved_from = between[-1].moved_to  # somebody came in between, so this is where it was
+        at = now_after(moves).isoformat()
+        move = Promotion(alias, moved_from, moved_to, at, who, why, action, forced)
+        append_move(registry, name, move)
+    except RegistryError as error:
+        raise type(error)(
+            f"{name}@{alias} is version {moved_to} now, and this is not on record yet: "
+            f"{error.detail}",
+            fix=f"Write the record: modelyard promote {moved_to} --why …",
+        ) from error
+    return move
+
+
+def _conflict(
+    model: RegisteredModel,
+    alias: str,
+    wanted: str,
+    kind: type[PromotionConflictError] = PromotionConflictError,
+) -> PromotionConflictError:
+    current = model.aliases.get(alias, "")
+    last = last_move(model, alias)
+    by = ""
+    if last is not None and last.moved_to == current:
+        why = f", {json.dumps(last.why, ensure_ascii=False)}" if last.why else ""
+        by = f" ({last.who}, {last.at[:19]} UTC{why})"
+    return kind(
+        f"{model.name}@{alias} is at {_place(current)}{by}: {wanted}.",
+        fix="Look at `modelyard history`, agree with each other, then promote or roll back again.",
+    )
+
+
+def _place(version: str) -> str:
+    return f"version {version}" if version else "no version"

@@ -1,4 +1,4 @@
-"""Putting a project's demo dataset into the store, where `dvc pull` will find it."""
+"""Putting a dataset into the store, where `dvc pull` will find it."""
 
 from __future__ import annotations
 
@@ -40,9 +40,42 @@ def push_demo_data(project: Project, folder: Path, name: str, say: Callable[[str
         shutil.move(fresh, path)
     finally:
         fresh.unlink(missing_ok=True)
-    _dvc(folder.parent, "commit", "--force", "--quiet", str(path.relative_to(folder.parent)))
-    _dvc(folder.parent, "push", "--quiet", str(path.relative_to(folder.parent)))
+    _push(folder, name)
     say(f"{name}, md5 {pointer.md5}, {pointer.size_bytes:,} bytes: in the store.")
+
+
+def push_data(source: Path, folder: Path, name: str, say: Callable[[str], None]) -> None:
+    """Push a dataset of one's own into the store, if it is the one that its pointer names.
+
+    Args:
+        source: the file, or the folder that holds it as `name`.
+        folder: the data folder of a DVC workspace; holds the pointer `name`.dvc.
+
+    Raises:
+        DataError: no such file, it is not the one that the pointer names, or the store does not
+            take it.
+    """
+    pointer = read_pointer(folder, name)
+    file = source / name if source.is_dir() else source
+    if not file.is_file():
+        raise DataError(f"There is no file {file}.")
+    if (found := md5_of(file)) != pointer.md5:
+        raise DataError(
+            f"{file} is not the dataset that {name}.dvc names: expected md5 {pointer.md5}, found "
+            f"{found}.",
+            fix=f"Record the new one first: dvc add {folder / name}",
+        )
+    if file.resolve() != (folder / name).resolve():
+        (folder / name).unlink(missing_ok=True)
+        shutil.copyfile(file, folder / name)
+    _push(folder, name)
+    say(f"{name}, md5 {pointer.md5}, {pointer.size_bytes:,} bytes: in the store.")
+
+
+def _push(folder: Path, name: str) -> None:
+    path = str((folder / name).relative_to(folder.parent))
+    _dvc(folder.parent, "commit", "--force", "--quiet", path)
+    _dvc(folder.parent, "push", "--quiet", path)
 
 
 def _dvc(workspace: Path, *arguments: str) -> None:

@@ -33,6 +33,14 @@ def evaluate(output: Output, truth: np.ndarray, predicted: np.ndarray) -> Mappin
             return _of_value(truth, predicted)
 
 
+def class_index(classes: tuple[str, ...], truth: np.ndarray) -> np.ndarray:
+    """Labels [n], names or indices of `classes`, as indices int64 [n]."""
+    if truth.dtype.kind in "OSUT":
+        place = {name: index for index, name in enumerate(classes)}
+        return np.array([place[label] for label in truth], dtype=np.int64)
+    return truth.astype(np.int64)
+
+
 def _of_probability(truth: np.ndarray, predicted: np.ndarray) -> Mapping[str, float]:
     return {
         "roc_auc": float(metrics.roc_auc_score(truth, predicted)),
@@ -45,8 +53,7 @@ def _of_probability(truth: np.ndarray, predicted: np.ndarray) -> Mapping[str, fl
 def _of_classes(
     classes: tuple[str, ...], truth: np.ndarray, predicted: np.ndarray
 ) -> Mapping[str, float]:
-    named = truth.dtype.kind in "OSU"
-    index = np.array([classes.index(label) for label in truth]) if named else truth
+    index = class_index(classes, truth)
     guess = predicted.argmax(axis=1)
     return {
         "accuracy": float(metrics.accuracy_score(index, guess)),

@@ -9,6 +9,46 @@ from typing import Any, Literal
 from pydantic import Field
 
 from modelyard.config import Frozen, override, read_yaml, validate
+from modelyard.training.search import TuneConfig
+
+
+class GateConfig(Frozen):
+    """When a new version may take the champion's place; see `gate.py`.
+
+    A drop of the metric counts when it is larger than the margin and larger than chance: the
+    paired bootstrap of the test rows puts it below zero with 95 % confidence.
+    """
+
+    margin: float = Field(
+        0.005, ge=0, description="Drop of the primary metric that is still no worse model."
+    )
+    slice_margin: float = Field(
+        0.1, ge=0, description="Drop of the primary metric in one slice that is no collapse."
+    )
+    slice_min_rows: int = Field(
+        200, ge=20, description="Test rows that a slice must have to be judged."
+    )
+    latency_p99_ms: float = Field(
+        50.0, gt=0, description="Most that one row may take; the contract's timeout holds as well."
+    )
+    allow_schema_change: bool = Field(
+        default=False, description="Let a version pass that breaks those who call the champion."
+    )
+
+
+class EvaluationConfig(Frozen):
+    """What is found out about a fitted model; see `report/`."""
+
+    bootstrap_resamples: int = Field(
+        200, ge=0, le=10_000, description="Resamples for the 95 % intervals; 0 gives none."
+    )
+    slices: tuple[str, ...] | None = Field(
+        None, description="Features to score by; every category and boolean when not given."
+    )
+    false_positive_cost: float = Field(
+        1.0, ge=0, description="Cost of a yes that is wrong, in any unit; sets the threshold."
+    )
+    false_negative_cost: float = Field(1.0, ge=0, description="Cost of a no that is wrong.")
 
 
 class Experiment(Frozen):
@@ -18,13 +58,18 @@ class Experiment(Frozen):
     experiment: str = Field(min_length=1, description="MLflow experiment of the runs.")
     registered_model: str = Field(pattern=r"^[^/:@]+$", description="Name in the registry.")
     alias: str = Field("champion", pattern=r"^[A-Za-z][A-Za-z0-9_-]*$")
-    promote: Literal["auto", "never"] = Field(
-        "auto", description="auto: the alias moves to the new version when all checks passed."
+    promote: Literal["auto", "manual", "never"] = Field(
+        "auto",
+        description="auto: the alias moves when the gate passes; manual: the gate's verdict is "
+        "recorded and a person promotes; never: a trial, neither judged nor promoted.",
     )
     data: str = Field(pattern=r"^[^/\\]+$", description="Dataset file in the data folder.")
     sample_rows: int | None = Field(None, ge=1_000, description="Only the first rows, to try out.")
     seed: int = Field(7, ge=0, lt=2**32)
     fit: dict[str, Any] = Field(default_factory=dict)
+    evaluation: EvaluationConfig = EvaluationConfig()
+    gate: GateConfig = GateConfig()
+    tune: TuneConfig | None = None
 
 
 def read_experiment(path: Path, assignments: Sequence[str] = ()) -> Experiment:

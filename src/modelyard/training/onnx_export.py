@@ -96,6 +96,7 @@ def normalise(model: onnx.ModelProto) -> onnx.ModelProto:
     model.producer_name = "modelyard"
     model.producer_version = ""
     model.doc_string = ""
+    model.graph.doc_string = ""
     onnx.checker.check_model(model, full_check=True)
     return model
 

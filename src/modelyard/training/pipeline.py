@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
+import polars as pl
+from rich.console import Console
 
-from modelyard.config import dump_yaml, validate
-from modelyard.errors import RegistryError
-from modelyard.provenance import (
-    DataVersion,
-    package_list,
-    read_code_version,
-    read_data_version,
-    run_tags,
-)
+from modelyard.config import dump_yaml
+from modelyard.errors import TrainingError
+from modelyard.provenance import package_list
 from modelyard.registry import RegistryClient
 from modelyard.registry.manifest import DIGEST_TAG
-from modelyard.registry.promotion import promote
 from modelyard.settings import TrainingSettings
-from modelyard.training.evaluate import PRIMARY_METRIC, evaluate
+from modelyard.training.checkpoint import Interrupted, find_interrupted, kept_checkpoints
+from modelyard.training.display import epoch_line, fit_display
 from modelyard.training.experiment import Experiment
-from modelyard.training.package import check_parity, write_package
-from modelyard.training.project import Project, Split, find_project
+from modelyard.training.export import export_model
+from modelyard.training.gate import FILE_NAME as GATE_FILE
+from modelyard.training.gate import NOT_JUDGED, Gate, Verdict
+from modelyard.training.handover import hand_over
+from modelyard.training.patience import Patience
+from modelyard.training.preparation import Prepared, Say, prepare
+from modelyard.training.profile import write_profile
+from modelyard.training.project import (
+    Checkpoints,
+    FitContext,
+    Predictor,
+    Project,
+)
+from modelyard.training.report.evaluation import (
+    BASELINE,
+    BEST,
+    Evaluation,
+    Held,
+    evaluate_model,
+)
+from modelyard.training.report.page import page
 from modelyard.training.tracking import TrackedRun
-from modelyard.training.validate import validate_data
-
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -44,134 +56,195 @@ class Trained:
     metrics: Mapping[str, float]
 
 
-def train(experiment: Experiment, settings: TrainingSettings, root: Path, say: Say) -> Trained:
+def train(
+    experiment: Experiment,
+    settings: TrainingSettings,
+    root: Path,
+    say: Say,
+    *,
+    resume: bool = False,
+) -> Trained:
     """Train, register and promote one model version.
 
     Args:
         root: the checkout or the image's folder, asked for its commit.
         say: told each step, a line at a time.
+        resume: go on with the newest interrupted run of the same code, data and configuration.
 
     Raises:
         ModelyardError: nothing was registered, unless the error says so.
     """
-    project = find_project(experiment.project)
-    fit_config = validate(project.fit_config, experiment.fit, "fit")
+    prepared = prepare(experiment, settings, root, say)
     with RegistryClient(settings.mlflow_tracking_uri, settings.registry_timeout_s) as registry:
         registry.aliases(experiment.registered_model)  # asked before hours of work, not after
-    data_version = read_data_version(settings.modelyard_data_dir, experiment.data)
-    code = read_code_version(root, settings.git_commit)
-    say(f"data      {data_version.path.name}, md5 {data_version.md5}")
-    say(f"code      commit {code.commit[:12]}{', with local changes' if code.dirty else ''}")
+    state_dir = settings.training_state_dir
+    earlier = _find_earlier(state_dir, prepared.key, say, resume=resume)
 
-    split = _load(project, experiment, data_version, say)
-    resolved = experiment.model_copy(update={"fit": fit_config.model_dump(mode="json")})
-    config = resolved.model_dump(mode="json", exclude_none=True)
-    tags = run_tags(code, data_version, settings.image_ref, experiment.seed)
-    with TrackedRun(
-        settings.mlflow_tracking_uri, experiment.experiment, settings.modelyard_user, tags
-    ) as run:
+    def warn(line: str) -> None:
+        say(f"warning   {line}")
+
+    with (
+        TrackedRun(
+            settings.mlflow_tracking_uri,
+            experiment.experiment,
+            settings.modelyard_user,
+            prepared.tags,
+            Patience(settings.tracking_patience_s, warn),
+        ) as run,
+        kept_checkpoints(state_dir, prepared.key, run.run_id, earlier, warn) as checkpoints,
+        _full_disk_said(),
+    ):
+        if earlier is not None:
+            run.take_over(earlier.run_id)
         say(f'run       "{run.name}" ({run.run_id}) in experiment "{experiment.experiment}"')
-        run.log_text(dump_yaml(config), "config.yaml")  # also proves that the store takes files
+        run.log_text(dump_yaml(prepared.config), "config.yaml")  # proves that the store takes files
         run.log_text(package_list(), "packages.txt")
-        run.log_params(config)
+        run.log_params(prepared.config)
 
-        def report(epoch: int, metrics: Mapping[str, float]) -> None:
-            run.log_metrics(metrics, step=epoch)
-            say(f"epoch {epoch:3d} " + "  ".join(f"{k} {v:.5f}" for k, v in metrics.items()))
-
-        model = project.fit(split, fit_config, experiment.seed, report)
+        model = _fit(prepared, run, checkpoints, say)
+        project, split = prepared.project, prepared.split
         baseline = project.baseline(split.train, experiment.seed)
+        test = _held(project, split.test, model)
+        export = export_model(model, project.contract, test.columns, test.predicted)
+        evaluation = _evaluate(prepared, test, model, baseline)
+        run.log_metrics({**evaluation.metrics, "onnx_max_difference": export.difference})
+        _report(prepared, evaluation, run, say)
 
-        columns, truth = project.columns(split.test), split.test[project.target].to_numpy()
-        predicted = model.predict(columns)
-        graph = model.to_onnx()
-        parity = check_parity(graph, project.contract, columns, predicted)
-        scores = _scores(project, split, truth, predicted, baseline.predict(columns))
-        run.log_metrics({**scores, "onnx_max_difference": parity})
-        _say_scores(project, scores, say)
-
-        with run.new_model(experiment.registered_model) as model_id, _folder() as folder:
-            digest = write_package(
-                folder, graph, project.contract, run_id=run.run_id, model_id=model_id
+        gate = Gate(
+            experiment.gate,
+            experiment.registered_model,
+            experiment.alias,
+            split.test,
+            project.target,
+            baseline.predict(test.columns),
+            experiment.evaluation.slices,
+        )
+        profile = write_profile(project.contract, project.columns(split.train), test.predicted)
+        say(f"package   {export.sentence()}")
+        name = experiment.registered_model
+        with run.new_model(name, export.format) as model_id, _folder() as folder:
+            digest = export.write(
+                folder, project.contract, run_id=run.run_id, model_id=model_id, profile=profile
             )
             run.upload_model(model_id, folder)
+            verdict = _judge(gate, experiment, settings, folder, run, say)
         version = run.register(
             experiment.registered_model,
             model_id,
             {
                 DIGEST_TAG: digest,
-                "git.commit": tags["git.commit"],
-                "git.dirty": tags["git.dirty"],
-                "data.md5": data_version.md5,
+                "model.format": export.format,
+                "git.commit": prepared.tags["git.commit"],
+                "git.dirty": prepared.tags["git.dirty"],
+                "data.md5": prepared.data.md5,
+                **verdict.tags(),
             },
         )
         say(f"version   {experiment.registered_model} {version} registered")
-    promoted = experiment.promote == "auto" and _promote(experiment, settings, version, say)
-    return Trained(run.run_id, experiment.registered_model, version, promoted, scores)
+    promoted = experiment.promote == "auto" and _hand_over(gate, verdict, settings, version, say)
+    return Trained(run.run_id, experiment.registered_model, version, promoted, evaluation.scores)
 
 
-def _load(project: Project, experiment: Experiment, version: DataVersion, say: Say) -> Split:
-    data = project.load(version.path)
-    if experiment.sample_rows is not None:
-        data = data.head(experiment.sample_rows)
-    validate_data(data, project.contract, project.target)
-    split = project.split(data)
-    say(
-        f"rows      {len(split.train):,} to train, {len(split.validation):,} to validate, "
-        f"{len(split.test):,} to test"
-    )
-    return split
+def assist(experiment: Experiment, settings: TrainingSettings, root: Path) -> None:
+    """Fit the same model as rank 0 does, from the same data, and leave the rest to it."""
+    prepared = prepare(experiment, settings, root, lambda _: None)
+    prepared.project.fit(prepared.split, prepared.fit_config, FitContext(experiment.seed))
 
 
-def _scores(
-    project: Project,
-    split: Split,
-    truth: np.ndarray,
-    predicted: np.ndarray,
-    baseline: np.ndarray,
-) -> Mapping[str, float]:
-    """Scores on the test rows: the model's, the baseline's, and the best reachable ones."""
-    output = project.contract.output
-    scored = {"test": predicted, "baseline": baseline}
+def _find_earlier(state_dir: Path, key: str, say: Say, *, resume: bool) -> Interrupted | None:
+    earlier = find_interrupted(state_dir, key)
+    if earlier is None:
+        if resume:
+            say("resume    no interrupted run of this experiment is there: starting anew")
+        return None
+    if not resume:
+        say(f"note      an interrupted run is at epoch {earlier.epoch}: --resume goes on with it")
+        earlier.release()
+        return None
+    say(f"resume    run {earlier.run_id}, after epoch {earlier.epoch}")
+    return earlier
+
+
+def _fit(
+    prepared: Prepared, run: TrackedRun, checkpoints: Checkpoints | None, say: Say
+) -> Predictor:
+    def report(epoch: int, metrics: Mapping[str, float]) -> None:
+        run.log_epoch(epoch, metrics)
+        say(epoch_line(epoch, metrics))
+
+    with fit_display(Console()) as show:
+        context = FitContext(prepared.experiment.seed, report, show, checkpoints)
+        return prepared.project.fit(prepared.split, prepared.fit_config, context)
+
+
+def _report(prepared: Prepared, evaluation: Evaluation, run: TrackedRun, say: Say) -> None:
+    """Say the result, and store the page, the pictures and the numbers with the run."""
+    say(f"{evaluation.primary:9s} {evaluation.sentence()}")
+    say(f"          {evaluation.against_baseline()}")
+    facts = {"run": f"{run.name} ({run.run_id})", **prepared.tags}
+    title = f"{prepared.experiment.registered_model}: training report"
+    description = prepared.project.contract.description
+    html = page(title, description, evaluation, facts, prepared.config)
+    with _folder() as folder:
+        evaluation.write(folder)
+        (folder / "report.html").write_text(html, encoding="utf-8")
+        run.log_files(folder)
+
+
+def _held(project: Project, rows: pl.DataFrame, model: Predictor) -> Held:
+    columns = project.columns(rows)
+    return Held(columns, rows[project.target].to_numpy(), model.predict(columns))
+
+
+def _evaluate(prepared: Prepared, test: Held, model: Predictor, baseline: Predictor) -> Evaluation:
+    """What the test rows say of the model, beside the baseline and the best that is reachable."""
+    project, split, experiment = prepared.project, prepared.split, prepared.experiment
+    others = {BASELINE: baseline.predict(test.columns)}
     if project.best_scores is not None:
-        scored["best"] = project.best_scores(split.test)
-    return {
-        f"{who}_{metric}": value
-        for who, values in scored.items()
-        for metric, value in evaluate(output, truth, values).items()
-    }
-
-
-def _say_scores(project: Project, scores: Mapping[str, float], say: Say) -> None:
-    metric = PRIMARY_METRIC[project.contract.output.kind]
-    line = (
-        f"{metric:9s} {scores[f'test_{metric}']:.4f}, baseline {scores[f'baseline_{metric}']:.4f}"
+        others[BEST] = project.best_scores(split.test)
+    validation = _held(project, split.validation, model)
+    return evaluate_model(
+        project.contract, validation, test, others, experiment.evaluation, experiment.seed
     )
-    if (best := scores.get(f"best_{metric}")) is not None:
-        line += f", best reachable {best:.4f}"
-    say(line)
 
 
-def _promote(experiment: Experiment, settings: TrainingSettings, version: str, say: Say) -> bool:
-    name, alias = experiment.registered_model, experiment.alias
+def _judge(
+    gate: Gate,
+    experiment: Experiment,
+    settings: TrainingSettings,
+    candidate: Path,
+    run: TrackedRun,
+    say: Say,
+) -> Verdict:
+    if experiment.promote == "never":
+        return NOT_JUDGED
+    with RegistryClient(settings.mlflow_tracking_uri, settings.registry_timeout_s) as registry:
+        verdict = gate.judge(registry, candidate)
+    run.log_text(verdict.to_json(), GATE_FILE)
+    say(f"gate      {verdict.sentence()}")
+    return verdict
+
+
+def _hand_over(
+    gate: Gate, verdict: Verdict, settings: TrainingSettings, version: str, say: Say
+) -> bool:
+    with RegistryClient(settings.mlflow_tracking_uri, settings.registry_timeout_s) as registry:
+        return hand_over(registry, gate, version, verdict, settings.modelyard_user, say)
+
+
+@contextmanager
+def _full_disk_said() -> Iterator[None]:
     try:
-        with RegistryClient(settings.mlflow_tracking_uri, settings.registry_timeout_s) as registry:
-            moved = promote(
-                registry,
-                name,
-                alias,
-                version,
-                who=settings.modelyard_user,
-                why="trained with promote: auto",
-            )
-    except RegistryError as error:
-        raise RegistryError(
-            f"{name} version {version} is registered, but {alias} could not be moved to it: "
-            f"{error.detail}",
-            fix=f"Try again: modelyard promote {version} --why …",
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise TrainingError(
+            f"There is no room on the disk of {error.filename or tempfile.gettempdir()}: "
+            "nothing was registered.",
+            fix="Make room, or let TMPDIR name a larger folder; then go on where it stopped: "
+            "modelyard train --resume",
         ) from error
-    say(f"alias     {name}@{alias} is version {version} now")
-    return moved is not None
 
 
 @contextmanager

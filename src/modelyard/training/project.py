@@ -9,9 +9,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import onnx
@@ -34,6 +34,21 @@ class Split:
     test: pl.DataFrame
 
 
+@dataclass(frozen=True)
+class DataRules:
+    """What a dataset has to keep beyond the contract's features.
+
+    Attributes:
+        row_key: columns that name a row; no two rows may share their values.
+        split_key: columns whose values must not be in two parts of the split: a customer, a device.
+        label_rate: lowest and highest share of positive labels, where the label is 0 or 1.
+    """
+
+    row_key: tuple[str, ...] = ()
+    split_key: tuple[str, ...] = ()
+    label_rate: tuple[float, float] = (0.0, 1.0)
+
+
 class Predictor(Protocol):
     """Something fitted that predicts."""
 
@@ -42,8 +57,9 @@ class Predictor(Protocol):
         ...
 
 
+@runtime_checkable
 class FittedModel(Predictor, Protocol):
-    """A fitted model that can be exported."""
+    """A fitted model that exports itself."""
 
     def to_onnx(self) -> onnx.ModelProto:
         """One graph: an input [n] for each feature under its name, the contract's output [n]."""
@@ -58,6 +74,43 @@ class EpochLog(Protocol):
         ...
 
 
+def ignore_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
+    """Report an epoch to nobody."""
+
+
+def ignore_progress(share: float) -> None:
+    """Show progress to nobody."""
+
+
+class Checkpoints(Protocol):
+    """Where a fit keeps its state, to go on from after an interruption."""
+
+    def load(self) -> Mapping[str, Any] | None:
+        """The state to go on from; None to start anew."""
+        ...
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Keep `state`, tensors and plain values, in the place of the one before."""
+        ...
+
+
+@dataclass(frozen=True)
+class FitContext:
+    """What the platform lends a fit.
+
+    Attributes:
+        seed: of everything that is random.
+        report: to be called after each epoch.
+        progress: may be called as often as one likes with the share (0 to 1) that is done.
+        checkpoints: None where none can be kept.
+    """
+
+    seed: int = 0
+    report: EpochLog = ignore_epoch
+    progress: Callable[[float], None] = ignore_progress
+    checkpoints: Checkpoints | None = None
+
+
 @dataclass(frozen=True)
 class Project:
     """All that the platform needs of a project.
@@ -68,10 +121,12 @@ class Project:
         fit_config: typed model of the configuration's `fit` section.
         load: reads the dataset file.
         split: divides the rows; must not depend on their order or number.
-        fit: fits the model; gets the split, the `fit` section, a seed and where to report epochs.
+        fit: fits the model; gets the split, the `fit` section and what a fit may use. Returns a
+            `FittedModel`, or a `SklearnModel`, which the platform exports.
         baseline: fits the simple model that the network has to beat.
         generate: writes the deterministic demo dataset, for projects that have one.
         best_scores: scores that no model can beat, for synthetic data that knows them.
+        rules: what the dataset has to keep beyond the contract.
     """
 
     contract: Contract
@@ -79,10 +134,11 @@ class Project:
     fit_config: type[Frozen]
     load: Callable[[Path], pl.DataFrame]
     split: Callable[[pl.DataFrame], Split]
-    fit: Callable[[Split, Any, int, EpochLog], FittedModel]
+    fit: Callable[[Split, Any, FitContext], Predictor]
     baseline: Callable[[pl.DataFrame, int], Predictor]
     generate: Callable[[Path], None] | None = None
     best_scores: Callable[[pl.DataFrame], np.ndarray] | None = None
+    rules: DataRules = field(default_factory=DataRules)
 
     def columns(self, data: pl.DataFrame) -> Columns:
         """The features of `data` as the arrays that models and serving use."""

@@ -1,14 +1,15 @@
 """One MLflow run, from its start to the registered version, and what happens when MLflow fails.
 
-MLflow's client blocks for four minutes on a dead server by default; here it gives up within half a
-minute, and its failures become errors with a next step.
+MLflow's client blocks for four minutes on a dead server by default. Here the start of a run fails
+at once; once rows are being learned from, metrics are kept until the server answers again, and
+what has to be written is tried for `patience`. Failures become errors with a next step.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -20,14 +21,17 @@ from mlflow.entities import LoggedModelStatus, Metric, Param, RunStatus
 from mlflow.exceptions import MlflowException
 
 from modelyard.errors import RegistryError, RegistryUnavailableError
+from modelyard.training.patience import Patience, Result, is_outage
 
+_MAX_METRICS = 1_000  # in one request
 _MAX_TAG_CHARACTERS = 5_000
+_RUNNING = RunStatus.to_string(RunStatus.RUNNING)
 _ALREADY_THERE = "RESOURCE_ALREADY_EXISTS"
 
 
 def _bound_waiting() -> None:
     """Let the client give up in seconds, and keep artifacts on the way through the server."""
-    environment_variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(3)
+    environment_variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(1)
     environment_variables.MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR.set(1)
     environment_variables.MLFLOW_HTTP_REQUEST_TIMEOUT.set(15)
     environment_variables.MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD.set(False)
@@ -43,9 +47,16 @@ class TrackedRun:
     """A run that is ended whatever happens: FINISHED, FAILED, or KILLED when it was stopped."""
 
     def __init__(
-        self, tracking_uri: str, experiment: str, user: str, tags: Mapping[str, str]
+        self,
+        tracking_uri: str,
+        experiment: str,
+        user: str,
+        tags: Mapping[str, str],
+        patience: Patience,
     ) -> None:
         _bound_waiting()
+        self._patience = patience
+        self._unsent: list[Metric] = []
         self._client = MlflowClient(tracking_uri)
         self._tracking_uri = tracking_uri
         with self._mlflow_errors():
@@ -74,78 +85,117 @@ class TrackedRun:
         status = RunStatus.FINISHED
         if kind is not None:
             status = RunStatus.FAILED if issubclass(kind, Exception) else RunStatus.KILLED
-        try:
-            if error is not None:
-                self._client.set_tag(
-                    self.run_id, "modelyard.error", str(error)[:_MAX_TAG_CHARACTERS]
-                )
-            self._client.set_terminated(self.run_id, RunStatus.to_string(status))
-        except (MlflowException, requests.RequestException):
-            if kind is None:  # else the error that ended the run is the one to report
-                raise RegistryUnavailableError(
-                    f"MLflow at {self._tracking_uri} stopped answering before the run ended."
-                ) from None
+        if error is None:
+            self._call(lambda: self._terminate(status))
+            return
+        # the error that ended the run is the one to report, and nobody waits to hear it
+        with suppress(MlflowException, requests.RequestException):
+            self._send_metrics()
+            text = str(error)[:_MAX_TAG_CHARACTERS]
+            self._client.set_tag(self.run_id, "modelyard.error", text)
+            self._terminate(status)
+
+    def _terminate(self, status: int) -> None:
+        self._client.set_terminated(self.run_id, RunStatus.to_string(status))
+
+    def take_over(self, run_id: str) -> None:
+        """Mark the interrupted run `run_id` as ended, and that this one goes on with it."""
+        self._call(lambda: self._client.set_tag(self.run_id, "modelyard.resumes", run_id))
+        with suppress(MlflowException):  # it may have been deleted, or have been elsewhere
+            self._client.set_tag(run_id, "modelyard.resumed_by", self.run_id)
+            if self._client.get_run(run_id).info.status == _RUNNING:
+                self._client.set_terminated(run_id, RunStatus.to_string(RunStatus.KILLED))
 
     def log_params(self, params: Mapping[str, Any]) -> None:
         """Record parameters; nested sections get dotted names."""
-        with self._mlflow_errors():
-            self._client.log_batch(
-                self.run_id, params=[Param(key, str(value)) for key, value in _flat(params)]
-            )
+        found = [Param(key, str(value)) for key, value in _flat(params)]
+        self._call(lambda: self._client.log_batch(self.run_id, params=found))
 
-    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Record metrics at `step`."""
-        now = time.time_ns() // 1_000_000
-        with self._mlflow_errors():
-            self._client.log_batch(
-                self.run_id,
-                metrics=[Metric(key, value, now, step) for key, value in metrics.items()],
-            )
+    def log_epoch(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """Record an epoch's metrics; without an answer they are kept and sent with later ones."""
+        self._keep(metrics, epoch)
+        try:
+            self._send_metrics()
+        except (MlflowException, requests.RequestException) as error:
+            if not is_outage(error):
+                raise RegistryError(f"MLflow refused: {error}") from error
+
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Record metrics of the whole run, and those of epochs that were not sent yet."""
+        self._keep(metrics, 0)
+        self._call(self._send_metrics)
 
     def log_text(self, text: str, name: str) -> None:
         """Store `text` as the run's artifact `name`."""
-        with self._mlflow_errors():
-            self._client.log_text(self.run_id, text, name)
+        self._call(lambda: self._client.log_text(self.run_id, text, name))
+
+    def log_files(self, folder: Path) -> None:
+        """Store every file under `folder` as an artifact of the run."""
+        self._call(lambda: self._client.log_artifacts(self.run_id, str(folder)))
 
     @contextmanager
-    def new_model(self, name: str) -> Iterator[str]:
+    def new_model(self, name: str, kind: str = "onnx") -> Iterator[str]:
         """A logged model that becomes READY when the block ends well and FAILED otherwise.
 
         Yields its id (`m-…`), for the package and for `upload_model`.
         """
-        with self._mlflow_errors():
-            model_id: str = self._client.create_logged_model(
-                self._experiment_id, name=name, source_run_id=self.run_id, model_type="onnx"
-            ).model_id
-            try:
-                yield model_id
-            except BaseException:
-                with suppress(MlflowException, requests.RequestException):
-                    self._client.finalize_logged_model(model_id, LoggedModelStatus.FAILED)
-                raise
-            self._client.finalize_logged_model(model_id, LoggedModelStatus.READY)
+        model_id: str = self._call(
+            lambda: self._client.create_logged_model(
+                self._experiment_id, name=name, source_run_id=self.run_id, model_type=kind
+            )
+        ).model_id
+        try:
+            yield model_id
+        except BaseException:
+            with suppress(MlflowException, requests.RequestException):
+                self._client.finalize_logged_model(model_id, LoggedModelStatus.FAILED)
+            raise
+        self._call(lambda: self._client.finalize_logged_model(model_id, LoggedModelStatus.READY))
 
     def upload_model(self, model_id: str, folder: Path) -> None:
         """Store every file of `folder` as the logged model's."""
-        with self._mlflow_errors():
-            self._client.log_model_artifacts(model_id, str(folder))
+        self._call(lambda: self._client.log_model_artifacts(model_id, str(folder)))
 
     def register(self, name: str, model_id: str, tags: Mapping[str, str]) -> str:
         """Register the logged model as the next version of `name`; returns its number."""
-        with self._mlflow_errors():
+
+        def create_model() -> None:
             try:
                 self._client.create_registered_model(name)
             except MlflowException as error:
                 if error.error_code != _ALREADY_THERE:
                     raise
-            version = self._client.create_model_version(
-                name,
-                source=f"models:/{model_id}",
-                run_id=self.run_id,
-                model_id=model_id,
-                tags=dict(tags),
-            )
-        return str(version.version)
+
+        def create_version() -> str:
+            # an answer may have been lost after the version was made: it is not made twice
+            made = self._client.search_model_versions(f"run_id='{self.run_id}'")
+            version = next((v for v in made if v.name == name), None)
+            if version is None:
+                version = self._client.create_model_version(
+                    name,
+                    source=f"models:/{model_id}",
+                    run_id=self.run_id,
+                    model_id=model_id,
+                    tags=dict(tags),
+                )
+            return str(version.version)
+
+        self._call(create_model)
+        return self._call(create_version)
+
+    def _keep(self, metrics: Mapping[str, float], step: int) -> None:
+        now = time.time_ns() // 1_000_000
+        self._unsent += [Metric(key, value, now, step) for key, value in metrics.items()]
+
+    def _send_metrics(self) -> None:
+        while self._unsent:
+            batch = self._unsent[:_MAX_METRICS]
+            self._client.log_batch(self.run_id, metrics=batch)
+            del self._unsent[: len(batch)]
+
+    def _call(self, call: Callable[[], Result]) -> Result:
+        with self._mlflow_errors():
+            return self._patience(call)
 
     def _find_experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
@@ -170,7 +220,7 @@ class TrackedRun:
         except requests.RequestException as error:
             raise self._unavailable(error) from error
         except MlflowException as error:
-            if error.get_http_status_code() >= requests.codes.server_error:
+            if is_outage(error):
                 raise self._unavailable(error) from error
             raise RegistryError(f"MLflow refused: {error.message}") from error
 
@@ -178,8 +228,8 @@ class TrackedRun:
         why = " ".join(str(error).split())[:300]
         return RegistryUnavailableError(
             f"MLflow at {self._tracking_uri}, or the store behind it, does not answer: {why}",
-            fix="Look at `docker compose ps` and `docker compose logs mlflow storage`; then train "
-            "again.",
+            fix="Look at `docker compose ps` and `docker compose logs mlflow storage`; then go on "
+            "with `modelyard train --resume`.",
         )
 
 

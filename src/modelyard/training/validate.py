@@ -1,24 +1,36 @@
-"""A dataset against its contract, before the first epoch."""
+"""A dataset against its contract and its project's rules, before the first epoch.
+
+pandera does the checking, all faults at once; what comes out is a table of how many rows have
+which fault, never a value of the data.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import pandera.polars as pa
 import polars as pl
+from pandera.errors import SchemaError, SchemaErrorReason, SchemaErrors
 
-from modelyard.contract import Contract, Feature, FeatureType
-from modelyard.errors import DataError
+from modelyard.contract import Contract, Feature, FeatureType, Output, OutputKind
+from modelyard.errors import DataError, did_you_mean
+from modelyard.training.project import DataRules, Split
 
+_NUMBERS = (pl.Float64, pl.Float32)
+_INTEGERS = (
+    *(pl.Int8, pl.Int16, pl.Int32, pl.Int64),
+    *(pl.UInt8, pl.UInt16, pl.UInt32),
+)
 _DTYPES: dict[FeatureType, tuple[type[pl.DataType], ...]] = {
-    FeatureType.NUMBER: (pl.Float64, pl.Float32),
-    FeatureType.INTEGER: (
-        *(pl.Int8, pl.Int16, pl.Int32, pl.Int64),
-        *(pl.UInt8, pl.UInt16, pl.UInt32),
-    ),
+    FeatureType.NUMBER: (*_NUMBERS, *_INTEGERS),
+    FeatureType.INTEGER: _INTEGERS,
     FeatureType.BOOLEAN: (pl.Boolean,),
     FeatureType.STRING: (pl.String,),
     FeatureType.CATEGORY: (pl.String, pl.Categorical, pl.Enum),
 }
+_PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -30,50 +42,211 @@ class Fault:
     rows: int
 
 
-def validate_data(data: pl.DataFrame, contract: Contract, target: str) -> None:
-    """Check the features and the target of `data`.
+def validate_data(
+    data: pl.DataFrame, contract: Contract, target: str, rules: DataRules | None = None
+) -> None:
+    """Check features, target and keys of `data`.
 
     Raises:
-        DataError: a line for each fault with the number of rows that have it.
+        DataError: a table with a line for each fault and the number of rows that have it.
     """
     if data.is_empty():
-        raise DataError("The dataset has no rows.")
-    faults = [fault for feature in contract.features for fault in _faults(data, feature)]
-    faults += _target_faults(data, target)
-    if faults:
-        lines = [f"  {f.column}: {f.problem} ({f.rows:,} of {len(data):,} rows)" for f in faults]
         raise DataError(
-            "The dataset breaks the contract:\n" + "\n".join(lines),
+            "The dataset has no rows.", fix="Look at the file that the DVC pointer names."
+        )
+    rules = rules or DataRules()
+    faults = [*_missing_columns(data, contract, target, rules)]
+    faults += _faults_by_pandera(data, contract, target, rules)
+    if not any(fault.column == target for fault in faults):
+        faults += _label_faults(data[target], contract.output, rules)
+    if faults:
+        raise DataError(
+            "The dataset breaks the contract:\n" + fault_table(faults, len(data)),
             fix="Nothing was trained or registered. Mend the data, or the project's contract.",
         )
 
 
-def _faults(data: pl.DataFrame, feature: Feature) -> list[Fault]:
-    if feature.name not in data.columns:
-        return [Fault(feature.name, "the column is missing", len(data))]
-    column = data[feature.name]
-    if not isinstance(column.dtype, _DTYPES[feature.type]):
-        problem = f"expected {feature.type}, found {column.dtype}"
-        return [Fault(feature.name, problem, len(data))]
-    checks = {"missing": column.is_null()}
-    if column.dtype.is_float():
-        checks["not finite"] = ~column.is_finite()
-    if feature.minimum is not None:
-        checks[f"below {feature.minimum:g}"] = column < feature.minimum
-    if feature.maximum is not None:
-        checks[f"above {feature.maximum:g}"] = column > feature.maximum
-    if feature.categories and not feature.allow_unknown:
-        checks["not a known category"] = ~column.cast(pl.String).is_in(feature.categories)
-    counted = ((problem, int(wrong.sum() or 0)) for problem, wrong in checks.items())
-    return [Fault(feature.name, problem, rows) for problem, rows in counted if rows]
+def validate_split(split: Split, contract: Contract, target: str, rules: DataRules) -> None:
+    """Check that every part can do its work and that no split key is in two parts.
+
+    Raises:
+        DataError: a line for each fault.
+    """
+    parts = {name: getattr(split, name) for name in _PARTS}
+    faults = [Fault(name, "the part has no rows", 0) for name in _PARTS if parts[name].is_empty()]
+    if contract.output.kind is not OutputKind.VALUE:
+        faults += [
+            Fault(name, f"has one class only in {target}", len(part))
+            for name, part in parts.items()
+            if len(part) and part[target].n_unique() == 1
+        ]
+    faults += _leaks(parts, rules.split_key)
+    if faults:
+        raise DataError(
+            "The split cannot be used:\n" + fault_table(faults, sum(map(len, parts.values()))),
+            fix="Nothing was trained or registered. Use more rows, or mend the project's split.",
+        )
 
 
-def _target_faults(data: pl.DataFrame, target: str) -> list[Fault]:
-    if target not in data.columns:
-        return [Fault(target, "the target column is missing", len(data))]
-    column = data[target]
-    if nulls := column.null_count():
-        return [Fault(target, "missing", nulls)]
-    if column.n_unique() == 1:
-        return [Fault(target, "has one and the same value", len(data))]
+def unseen_categories(contract: Contract, train: pl.DataFrame) -> list[str]:
+    """A sentence for each category of the contract that no training row has.
+
+    Requests may ask for such a category, and the model has learned nothing about it.
+    """
+    said = []
+    for feature in contract.features:
+        seen = set(train[feature.name].cast(pl.String)) if feature.categories else set()
+        if missing := [name for name in feature.categories if name not in seen]:
+            said.append(f"{feature.name}: no training row has {', '.join(missing)}")
+    return said
+
+
+def fault_table(faults: Iterable[Fault], rows: int) -> str:
+    """The faults as aligned lines: column, problem, rows that have it."""
+    lines = [(f.column, f.problem, f"{f.rows:,}") for f in faults]
+    lines.insert(0, ("column", "problem", f"rows of {rows:,}"))
+    widths = [max(len(line[i]) for line in lines) for i in range(3)]
+    return "\n".join(
+        f"  {column:{widths[0]}}  {problem:{widths[1]}}  {count:>{widths[2]}}"
+        for column, problem, count in lines
+    )
+
+
+def _missing_columns(
+    data: pl.DataFrame, contract: Contract, target: str, rules: DataRules
+) -> Iterator[Fault]:
+    """Every column that is not there; a renamed one shows among those that nobody asked for."""
+    wanted = dict.fromkeys((*contract.names, target, *rules.row_key, *rules.split_key))
+    unasked = [name for name in data.columns if name not in wanted]
+    for name in wanted:
+        if name not in data.columns:
+            hint = did_you_mean(name, unasked) or (
+                f" Not asked for: {', '.join(unasked)}." if unasked else ""
+            )
+            what = "target column" if name == target else "column"
+            yield Fault(name, f"the {what} is missing.{hint}", len(data))
+
+
+def _faults_by_pandera(
+    data: pl.DataFrame, contract: Contract, target: str, rules: DataRules
+) -> list[Fault]:
+    columns = {f.name: _column(data[f.name].dtype, f) for f in contract.features if f.name in data}
+    if target in data:
+        columns[target] = _target_column(data[target].dtype, contract.output)
+    unique = list(rules.row_key) if set(rules.row_key) <= set(data.columns) else []
+    schema = pa.DataFrameSchema(columns, unique=unique or None)
+    try:
+        schema.validate(data, lazy=True)
+    except SchemaErrors as errors:
+        return [_fault(error, data, rules) for error in errors.schema_errors]
     return []
+
+
+def _fault(error: SchemaError, data: pl.DataFrame, rules: DataRules) -> Fault:
+    name = str(error.schema.name)
+    match error.reason_code:
+        case SchemaErrorReason.WRONG_DATATYPE:
+            expected = error.schema.metadata["expected"]
+            return Fault(name, f"expected {expected}, found {data[name].dtype}", len(data))
+        case SchemaErrorReason.DUPLICATES:
+            problem = "rows share what must name one row"
+            return Fault(", ".join(rules.row_key), problem, len(error.failure_cases))
+        case SchemaErrorReason.CHECK_ERROR:
+            raise error  # a check that cannot be computed is a defect of ours, not of the data
+        case _:
+            return Fault(name, str(error.check.error), len(error.failure_cases))
+
+
+def _column(dtype: pl.DataType, feature: Feature) -> pa.Column:
+    """The pandera column for `feature`; a dtype it may not have is the one fault it then has."""
+    allowed = _DTYPES[feature.type]
+    expected = {"expected": feature.type.value}
+    if not isinstance(dtype, allowed):
+        return pa.Column(allowed[0], nullable=True, metadata=expected)
+    value = pl.col(feature.name)
+    checks = [_check(value.is_not_null(), "missing")]
+    if dtype.is_float():
+        checks.append(_check(value.is_finite(), "not finite"))
+    known = value.is_not_nan() if dtype.is_float() else pl.lit(value=True)
+    if feature.minimum is not None:
+        checks.append(_check(~known | (value >= feature.minimum), f"below {feature.minimum:.15g}"))
+    if feature.maximum is not None:
+        checks.append(_check(~known | (value <= feature.maximum), f"above {feature.maximum:.15g}"))
+    if feature.categories and not feature.allow_unknown:
+        text = value.cast(pl.String)
+        checks.append(_check(text.is_in(list(feature.categories)), "not a known category"))
+    elif feature.type in (FeatureType.STRING, FeatureType.CATEGORY):
+        length = value.cast(pl.String).str.len_chars()
+        checks.append(
+            _check(length <= feature.max_length, f"longer than {feature.max_length} characters")
+        )
+    return pa.Column(dtype, checks=checks, nullable=True, metadata=expected)
+
+
+def _target_column(dtype: pl.DataType, output: Output) -> pa.Column:
+    """The pandera column for the label, by what the contract's output means."""
+    label = pl.all()
+    checks = [_check(label.is_not_null(), "missing")]
+    number = isinstance(dtype, (*_NUMBERS, *_INTEGERS))
+    match output.kind:
+        case OutputKind.PROBABILITY:
+            expected = "0 and 1"
+            fits = number or isinstance(dtype, pl.Boolean)
+            if fits:
+                label = label.cast(pl.Float64)
+                checks.append(_check((label == 0) | (label == 1), "neither 0 nor 1"))
+        case OutputKind.CLASS_PROBABILITIES:
+            expected = "a class, or its index"
+            text = isinstance(dtype, (pl.String, pl.Categorical, pl.Enum))
+            fits = text or isinstance(dtype, _INTEGERS)
+            known = (
+                label.cast(pl.String).is_in(list(output.classes))
+                if text
+                else label.is_between(0, len(output.classes) - 1)
+            )
+            checks.append(_check(known, "not a class of the contract"))
+        case OutputKind.VALUE:
+            expected, fits = "number", number
+            if dtype.is_float():
+                checks.append(_check(label.is_finite(), "not finite"))
+    if not fits:
+        return pa.Column(pl.Float64, nullable=True, metadata={"expected": expected})
+    return pa.Column(dtype, checks=checks, nullable=True, metadata={"expected": expected})
+
+
+def _check(holds: pl.Expr, problem: str) -> pa.Check:
+    """A check whose failing rows are counted under `problem`; a missing value is one fault only."""
+
+    def check(data: Any) -> pl.LazyFrame:
+        frame: pl.LazyFrame = data.lazyframe
+        return frame.select(data.key).select(holds.fill_null(value=True))
+
+    return pa.Check(check, error=problem, ignore_na=False)
+
+
+def _label_faults(label: pl.Series, output: Output, rules: DataRules) -> list[Fault]:
+    """Faults that no single row has."""
+    if label.n_unique() == 1:
+        return [Fault(label.name, "has one and the same value", len(label))]
+    if output.kind is not OutputKind.PROBABILITY:
+        return []
+    positive = int(label.sum() or 0)
+    low, high = rules.label_rate
+    if low <= positive / len(label) <= high:
+        return []
+    problem = f"label rate {positive / len(label):.2%}, expected {low:.2%} to {high:.2%}"
+    return [Fault(label.name, problem, positive)]
+
+
+def _leaks(parts: dict[str, pl.DataFrame], key: tuple[str, ...]) -> list[Fault]:
+    """Rows of a later part whose key is in an earlier part, too."""
+    if not key:
+        return []
+    faults = []
+    for index, later in enumerate(_PARTS[1:], start=1):
+        for earlier in _PARTS[:index]:
+            both = parts[later].join(parts[earlier], on=list(key), how="semi")
+            if len(both):
+                problem = f"rows of {later} whose key is in {earlier}, too"
+                faults.append(Fault(", ".join(key), problem, len(both)))
+    return faults

@@ -57,6 +57,6 @@ def test_a_users_mistake_is_exit_code_2(
 
 def test_help_lists_every_command():
     done = modelyard("--help")
-    commands = "train dataset versions status promote rollback history demo doctor"
+    commands = "train dataset versions status promote rollback history trace reproduce demo doctor"
     assert done.returncode == 0
     assert all(command in done.stdout for command in commands.split())

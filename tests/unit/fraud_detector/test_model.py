@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 from fraud_detector import PROJECT, dataset, model
 from fraud_detector.contract import CONTRACT, MERCHANT_CATEGORIES
 from modelyard.training.package import check_parity
-from modelyard.training.project import Split
+from modelyard.training.project import FitContext, Split
 
 CONFIG = model.FitConfig(epochs=2, batch_rows=128, learning_rate=0.01, hidden=(16,), embedding=4)
 
@@ -25,7 +25,7 @@ def split(tmp_path_factory: pytest.TempPathFactory) -> Split:
 
 @pytest.fixture(scope="module")
 def fitted(split: Split) -> model.FittedFraudModel:
-    return model.fit(split, CONFIG, 7, lambda epoch, metrics: None)
+    return model.fit(split, CONFIG, FitContext(seed=7))
 
 
 def test_network_and_baseline_rank_far_better_than_chance(
@@ -71,14 +71,15 @@ def test_every_category_and_hour_goes_through_the_graph_one_row_at_a_time(
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(
     split: Split, fitted: model.FittedFraudModel
 ):
-    again = model.fit(split, CONFIG, 7, lambda epoch, metrics: None)
-    other = model.fit(split, CONFIG, 8, lambda epoch, metrics: None)
+    again = model.fit(split, CONFIG, FitContext(seed=7))
+    other = model.fit(split, CONFIG, FitContext(seed=8))
     assert again.to_onnx().SerializeToString() == fitted.to_onnx().SerializeToString()
     assert other.to_onnx().SerializeToString() != fitted.to_onnx().SerializeToString()
 
 
 def test_each_epoch_is_reported(split: Split):
     seen: list[tuple[int, set[str]]] = []
-    model.fit(split, CONFIG, 7, lambda epoch, metrics: seen.append((epoch, set(metrics))))
+    log = FitContext(7, lambda epoch, metrics: seen.append((epoch, set(metrics))))
+    model.fit(split, CONFIG, log)
     assert [epoch for epoch, _ in seen] == [1, 2]
     assert seen[0][1] == {"train_loss", "validation_loss", "learning_rate"}

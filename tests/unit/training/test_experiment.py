@@ -14,7 +14,7 @@ from modelyard.training.project import find_project
 CONFIGS = Path(__file__).parents[3] / "configs"
 
 
-@pytest.mark.parametrize("name", ["train.yaml", "train-smoke.yaml"])
+@pytest.mark.parametrize("name", ["train.yaml", "train-smoke.yaml", "tune.yaml"])
 def test_the_committed_configurations_are_valid(name: str):
     experiment = read_experiment(CONFIGS / name)
     project = find_project(experiment.project)
@@ -34,6 +34,12 @@ def test_set_changes_one_key():
         ("data=../x.parquet", "data: "),
         ("registered_model=a/b", "registered_model: "),
         ("seed=-1", "seed: "),
+        ("evaluation.bootstrap=5", "evaluation.bootstrap: no such key"),
+        ("tune.space={}", "tune.space: "),
+        ("tune.space={epochs: {low: 1, high: 3}}", "only the fit can be tuned"),
+        ("tune.space={fit.epochs: {low: 3, high: 1}}", "a higher high"),
+        ("tune.space={fit.epochs: {low: 1, high: 3, choices: [1]}}", "not both"),
+        ("tune.space={fit.x: {low: 0, high: 3, log: true}}", "low must be above 0"),
     ],
 )
 def test_a_mistake_is_named(assignment: str, said: str):

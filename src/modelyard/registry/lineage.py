@@ -1,0 +1,107 @@
+"""Everything the registry knows about one version: where it came from and what became of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from modelyard.errors import RegistryError, RegistryNotFoundError, RegistryUnavailableError
+from modelyard.registry.client import RegistryClient
+from modelyard.registry.manifest import FILE_NAME as MANIFEST_FILE
+from modelyard.registry.moves import Promotion, aliases_on_record, moves_of
+from modelyard.registry.records import ModelVersion, Run
+
+CONFIG_FILE = "config.yaml"
+PACKAGES_FILE = "packages.txt"
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """What is on record for one version; an empty part was never recorded, or is lost.
+
+    `moves` are those of any alias that led to this version, or away from it; `files` is the
+    manifest, file name → sha256; `lost` says what could not be read, and why.
+    """
+
+    version: ModelVersion
+    run: Run | None
+    config: str
+    packages: tuple[str, ...]
+    files: Mapping[str, str]
+    moves: Sequence[Promotion]
+    lost: tuple[str, ...] = ()
+
+    @property
+    def tags(self) -> Mapping[str, str]:
+        """Tags of the run, with the version's own on top."""
+        return {**(self.run.tags if self.run else {}), **self.version.tags}
+
+
+def trace(registry: RegistryClient, name: str, number: str) -> Lineage:
+    """The lineage of version `number` of the registered model `name`.
+
+    A run, a file or a manifest that is gone is listed in `lost`; the rest is told all the same.
+
+    Raises:
+        RegistryNotFoundError: no such version.
+        RegistryUnavailableError: the registry does not answer.
+    """
+    version = find_version(registry, name, number)
+    model = registry.registered_model(name)
+    moves = [
+        move
+        for alias in aliases_on_record(model)
+        for move in moves_of(model, alias)
+        if number in (move.moved_from, move.moved_to)
+    ]
+    lost: list[str] = []
+    run, config, packages = None, "", ""
+    try:
+        run = registry.run(version.run_id)
+    except RegistryUnavailableError:
+        raise
+    except RegistryError as error:
+        lost.append(f"the run: {error.detail}")
+    if run is not None:
+        config = _text(partial(registry.run_text, run), CONFIG_FILE, lost)
+        packages = _text(partial(registry.run_text, run), PACKAGES_FILE, lost)
+    manifest = _text(partial(registry.version_text, version), MANIFEST_FILE, lost)
+    return Lineage(
+        version, run, config, tuple(packages.split()), _files_of(manifest), moves, tuple(lost)
+    )
+
+
+def find_version(registry: RegistryClient, name: str, number: str) -> ModelVersion:
+    """Version `number` of the registered model `name`.
+
+    Raises:
+        RegistryNotFoundError: `number` is no number, or there is no such version.
+    """
+    if not (number.isascii() and number.isdigit()):
+        raise RegistryNotFoundError(
+            f'"{number}" is not the number of a version.', fix="List them: modelyard versions"
+        )
+    try:
+        return registry.version(name, number)
+    except RegistryNotFoundError as error:
+        raise RegistryNotFoundError(
+            f"There is no version {number} of {name} in the registry at {registry.tracking_uri}.",
+            fix="List what there is: modelyard versions. Or make one: modelyard train",
+        ) from error
+
+
+def _text(read: Callable[[str], str], name: str, lost: list[str]) -> str:
+    try:
+        return read(name)
+    except RegistryError as error:
+        lost.append(f"{name}: {error.detail}")
+    return ""
+
+
+def _files_of(manifest: str) -> Mapping[str, str]:
+    try:
+        return dict(json.loads(manifest or "{}").get("sha256", {}))
+    except (ValueError, AttributeError, TypeError):
+        return {}

@@ -1,0 +1,1 @@
+"""Rebuilding a version from what is on record for it, and comparing the two, file by file."""

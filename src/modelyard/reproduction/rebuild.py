@@ -1,0 +1,101 @@
+"""Training again, exactly as the container does, against an MLflow that is thrown away afterwards.
+
+The recorded code runs unchanged: it sees a registry, registers a version in it, and never hears of
+the real one. So no alias can move and no version can appear there.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import httpx
+
+from modelyard.embedded.processes import Processes, inherited
+from modelyard.errors import ReproductionError
+from modelyard.registry import RegistryClient
+
+_START_TIMEOUT_S = 120.0
+_PROBE_TIMEOUT_S = 2.0
+_LOG_LINES = 15
+_DATA_EXIT_CODE = 4
+
+
+def rebuild(
+    code: Path, config: str, environment: Mapping[str, str], name: str, scratch: Path
+) -> Path:
+    """Train from `code` and `config`; the folder with the version's files.
+
+    Args:
+        code: a folder as `lay_out` leaves it.
+        config: text of the run's config.yaml.
+        environment: on top of this process's own.
+        name: registered model that the configuration names.
+        scratch: an empty folder for everything that is made on the way.
+
+    Raises:
+        ReproductionError: the training failed; the end of what it printed is in the error.
+    """
+    (code / "reproduced.yaml").write_text(config, encoding="utf-8")
+    with Processes(scratch / "logs") as processes:
+        url = _start_mlflow(processes, scratch)
+        log = scratch / "logs/training.log"
+        command = ["sh", str(code / "entrypoint.sh"), "--config", str(code / "reproduced.yaml")]
+        with log.open("wb") as output:
+            done = subprocess.run(  # noqa: S603 - our own words, no shell
+                [*command, "--set", "promote=never"],
+                cwd=code,
+                env=inherited({**environment, **_isolated(code, scratch, url)}),
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                check=False,
+            )
+        if done.returncode != 0:
+            raise _failed(done.returncode, log)
+        with RegistryClient(url) as registry:
+            version = next(registry.versions(name))
+            folder = scratch / "rebuilt"
+            registry.download(version, folder)
+    return folder
+
+
+def _isolated(code: Path, scratch: Path, mlflow_url: str) -> dict[str, str]:
+    return {
+        "ENTRYPOINT_JOB": "train",
+        "MLFLOW_TRACKING_URI": mlflow_url,
+        "PYTHONPATH": str(code / "src"),
+        "TRAINING_STATE_DIR": str(scratch / "state"),
+        "WORKSPACE": str(scratch / "workspace"),
+    }
+
+
+def _start_mlflow(processes: Processes, scratch: Path) -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={port}"]
+    command += ["--workers=1", f"--backend-store-uri=sqlite:///{scratch / 'mlflow.db'}"]
+    command += ["--serve-artifacts", f"--artifacts-destination={scratch / 'artifacts'}"]
+    settings = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    probe_url = f"{url}/api/2.0/mlflow/experiments/search?max_results=1"
+    processes.start("mlflow", command, settings, lambda: _answers(probe_url), _START_TIMEOUT_S)
+    return url
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=_PROBE_TIMEOUT_S).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
+
+def _failed(code: int, log: Path) -> ReproductionError:
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
+    said = "\n".join(f"  {line}" for line in lines)
+    what = "Its data could not be fetched" if code == _DATA_EXIT_CODE else "Training it failed"
+    return ReproductionError(f"{what} (exit code {code}):\n{said}")

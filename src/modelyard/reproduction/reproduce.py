@@ -1,0 +1,153 @@
+"""`modelyard reproduce`, from top to bottom: record, code, data, training, comparison."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelyard.errors import ReproductionError
+from modelyard.machine import machine_tags
+from modelyard.provenance import DIRTY_MARK, package_list
+from modelyard.registry import RegistryClient
+from modelyard.registry.lineage import CONFIG_FILE, Lineage, trace
+from modelyard.registry.manifest import FILE_NAME as MANIFEST_FILE
+from modelyard.reproduction.comparison import (
+    Difference,
+    compare_files,
+    compare_machines,
+    compare_packages,
+)
+from modelyard.reproduction.rebuild import rebuild
+from modelyard.reproduction.source import Source, lay_out
+from modelyard.reproduction.weights import describe_difference
+from modelyard.settings import ReproductionSettings
+
+Say = Callable[[str], None]
+
+_CONTAINER_CACHE = Path("/var/cache/dvc")
+GRAPH_FILE = "model.onnx"
+_DATA_TAGS = ("data.path", "data.md5", "data.size_bytes")
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """What came out. `circumstances` differ around the training, `files` in its result.
+
+    `weights` says how far the two graphs are apart, where they are not the same.
+    """
+
+    version: str
+    circumstances: tuple[Difference, ...]
+    files: tuple[Difference, ...]
+    compared: Mapping[str, str]
+    weights: str = ""
+
+    @property
+    def identical(self) -> bool:
+        """Whether every file that can be the same is the same."""
+        return not self.files
+
+    def first_difference(self) -> Difference:
+        """The likeliest cause: what differed before the training, else the first file."""
+        return (*self.circumstances, *self.files)[0]
+
+
+def reproduce(
+    registry: RegistryClient,
+    name: str,
+    number: str,
+    root: Path,
+    settings: ReproductionSettings,
+    say: Say,
+) -> Reproduction:
+    """Rebuild version `number` of `name` and compare it with the registered files.
+
+    The registry is only read.
+
+    Args:
+        root: the checkout or the image's folder.
+        say: told each step, a line at a time.
+
+    Raises:
+        RegistryError: the registry does not answer, or has no such version.
+        ReproductionError: something that it takes is not on record, or not here.
+    """
+    lineage = trace(registry, name, number)
+    _check_record(lineage)
+    tags = lineage.tags
+    with tempfile.TemporaryDirectory(prefix="modelyard-reproduce-") as folder:
+        scratch = Path(folder)
+        code = scratch / "code"
+        code.mkdir()
+        source = lay_out(tags, root, settings.git_commit.removesuffix(DIRTY_MARK), code)
+        say(f"code      {source.said}")
+        say(f"data      {tags['data.path']}, md5 {tags['data.md5']}")
+        circumstances = tuple(_circumstances(lineage, source))
+        for difference in circumstances:
+            say(f"differs   {difference.sentence()}")
+        say("training  against an MLflow of its own; this takes as long as it took then")
+        environment = _environment(tags, source, settings, root, scratch)
+        try:
+            rebuilt = rebuild(code, lineage.config, environment, name, scratch)
+        except ReproductionError as error:
+            raise _with_cause(error, circumstances) from error
+        files = tuple(compare_files(lineage.files, rebuilt))
+        weights = ""
+        if any(difference.what == GRAPH_FILE for difference in files):
+            registered = scratch / GRAPH_FILE
+            registry.fetch_file(lineage.version, GRAPH_FILE, registered)
+            weights = describe_difference(registered, rebuilt / GRAPH_FILE)
+    return Reproduction(number, circumstances, files, lineage.files, weights)
+
+
+def _with_cause(error: ReproductionError, circumstances: Sequence[Difference]) -> ReproductionError:
+    if not circumstances:
+        return error
+    cause = f"The first thing that differs is {circumstances[0].sentence()}."
+    return ReproductionError(f"{error.detail}\n{cause}", fix=error.fix)
+
+
+def _check_record(lineage: Lineage) -> None:
+    version = lineage.version
+    who = f"{version.name} version {version.version}"
+    if not lineage.config:
+        why = next((line for line in lineage.lost if CONFIG_FILE in line or "run" in line), "")
+        raise ReproductionError(
+            f"The configuration of {who} is not on record{f' ({why})' if why else ''}.",
+            fix="Only a version that `modelyard train` made can be rebuilt.",
+        )
+    if not lineage.files:
+        raise ReproductionError(f"{who} has no {MANIFEST_FILE}: there is nothing to compare with.")
+    if missing := [tag for tag in _DATA_TAGS if tag not in lineage.tags]:
+        raise ReproductionError(f"The data of {who} is not on record: no {', '.join(missing)}.")
+
+
+def _circumstances(lineage: Lineage, source: Source) -> list[Difference]:
+    found = [Difference("code", source.recorded, source.now)] if source.recorded else []
+    found += compare_packages(lineage.packages, package_list().split())
+    found += compare_machines(lineage.tags, machine_tags())
+    return found
+
+
+def _environment(
+    tags: Mapping[str, str],
+    source: Source,
+    settings: ReproductionSettings,
+    root: Path,
+    scratch: Path,
+) -> dict[str, str]:
+    own_cache = _CONTAINER_CACHE if os.access(_CONTAINER_CACHE, os.W_OK) else scratch / "dvc-cache"
+    environment = {
+        "GIT_COMMIT": source.commit,
+        "DVC_CACHE_DIR": str(settings.dvc_cache_dir or own_cache),
+    }
+    demo = root / settings.modelyard_state_dir
+    if not settings.dvc_remote_url and (demo / "dvc-store").is_dir():
+        environment["DVC_REMOTE_URL"] = str(demo / "dvc-store")
+    if threads := tags.get("cpu.threads"):
+        # sums over many numbers depend on how many threads share them
+        environment["OMP_NUM_THREADS"] = threads
+    return environment

@@ -1,0 +1,55 @@
+"""Rows as tensors: on the device whole, where batches are cut by one `index_select` a column.
+
+A Python DataLoader hands over row by row; benchmarks/training_batches.py compares the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import torch
+from torch import Tensor
+
+
+class RowSource(Protocol):
+    """Rows to pass over, again and again, in chunks that fit on the device."""
+
+    def __len__(self) -> int:
+        """Rows in one pass."""
+        ...
+
+    def to(self, device: torch.device) -> Self:
+        """The same rows, their chunks on `device`."""
+        ...
+
+    def chunks(self) -> Iterator[Tensors]:
+        """One pass over all rows, in the same order each time."""
+        ...
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """Rows as tensors: feature name → [n] or [n, k], and the target [n]."""
+
+    inputs: Mapping[str, Tensor]
+    target: Tensor
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    def to(self, device: torch.device) -> Tensors:
+        """The same rows on `device`."""
+        return Tensors({k: v.to(device) for k, v in self.inputs.items()}, self.target.to(device))
+
+    def chunks(self) -> Iterator[Tensors]:
+        """All rows at once."""
+        yield self
+
+    def rows(self, index: Tensor) -> Tensors:
+        """The rows that `index` names, in its order."""
+        return Tensors(
+            {name: column.index_select(0, index) for name, column in self.inputs.items()},
+            self.target.index_select(0, index),
+        )

@@ -1,0 +1,204 @@
+"""`modelyard tune`: many fits of one experiment, each a nested run; the best one as a YAML file.
+
+A trial is judged by the primary metric on the validation rows: the test rows stay unseen, for the
+training that follows. One whose validation loss is worse than the median of the others at the same
+epoch is given up.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from modelyard.config import dump_yaml, validate
+from modelyard.errors import ConfigError, TrainingError
+from modelyard.provenance import package_list
+from modelyard.settings import TrainingSettings
+from modelyard.training.evaluate import PRIMARY_METRIC, evaluate
+from modelyard.training.experiment import Experiment
+from modelyard.training.fit import DivergedError
+from modelyard.training.patience import Patience
+from modelyard.training.preparation import Prepared, Say, prepare
+from modelyard.training.project import FitContext
+from modelyard.training.search import TuneConfig
+from modelyard.training.tracking import TrackedRun
+
+BEST_FILE = "best-config.yaml"
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The best of all trials."""
+
+    run_id: str
+    trial: int
+    value: float
+    output: Path
+
+
+def tune(
+    experiment: Experiment,
+    settings: TrainingSettings,
+    root: Path,
+    say: Say,
+    *,
+    trials: int,
+    output: Path,
+) -> Tuned:
+    """Try `trials` variations of the experiment and write the best as a configuration.
+
+    Args:
+        output: the YAML file to write, for `modelyard train --config`.
+
+    Raises:
+        ConfigError: there is no `tune` section, or `output` cannot be written.
+        TrainingError: no trial came to an end.
+    """
+    if experiment.tune is None:
+        raise ConfigError(
+            "The configuration has no tune section, so nothing says what to vary.",
+            fix="For example: tune: {space: {fit.learning_rate: {low: 1.0e-4, high: 0.1, "
+            "log: true}}}",
+        )
+    _require_writable(output)
+    prepared = prepare(experiment, settings, root, say)
+    patience = Patience(settings.tracking_patience_s, lambda line: say(f"warning   {line}"))
+    server = (settings.mlflow_tracking_uri, experiment.experiment, settings.modelyard_user)
+    tags = {**prepared.tags, "mlflow.source.name": "modelyard tune"}
+    with TrackedRun(*server, {**tags, "modelyard.kind": "tune"}, patience) as parent:
+        say(f'run       "{parent.name}" ({parent.run_id}) in experiment "{experiment.experiment}"')
+        parent.log_text(dump_yaml(prepared.config), "config.yaml")
+        parent.log_text(package_list(), "packages.txt")
+
+        def nested(number: int) -> TrackedRun:
+            own = {"mlflow.parentRunId": parent.run_id, "mlflow.runName": f"trial-{number}"}
+            return TrackedRun(*server, {**tags, **own, "modelyard.kind": "trial"}, patience)
+
+        search = Search(prepared, experiment.tune, nested, say)
+        best = search.run(trials)
+        text = search.best_config(best)
+        parent.log_metrics({f"best_validation_{search.metric}": best.value or 0.0})
+        parent.log_params({"best_trial": best.number, **search.values(best)})
+        parent.log_text(text, BEST_FILE)
+    output.write_text(text, encoding="utf-8")
+    say(f"best      trial {best.number}: {search.metric} {best.value:.4f}, written to {output}")
+    say(f"next      modelyard train --config {output}")
+    return Tuned(parent.run_id, best.number, best.value or 0.0, output)
+
+
+class Search:
+    """One search; `nested` starts the run of a trial."""
+
+    def __init__(
+        self, prepared: Prepared, config: TuneConfig, nested: Callable[[int], TrackedRun], say: Say
+    ) -> None:
+        self._prepared = prepared
+        self._config = config
+        self._nested = nested
+        self._say = say
+        self.metric = PRIMARY_METRIC[prepared.project.contract.output.kind]
+        known = prepared.project.fit_config.model_fields
+        for key in config.space:
+            # a mistake in a key is to show now, not in the first trial
+            if key.split(".")[1] not in known:
+                validate(prepared.project.fit_config, {key.split(".")[1]: None}, "tune.space: fit")
+
+    def run(self, trials: int) -> optuna.trial.FrozenTrial:
+        """The best of `trials` trials."""
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(
+            direction="maximize",
+            sampler=optuna.samplers.TPESampler(seed=self._prepared.experiment.seed),
+            pruner=optuna.pruners.MedianPruner(
+                n_startup_trials=self._config.startup_trials,
+                n_warmup_steps=self._config.warmup_epochs + 1,  # optuna counts from 0
+            ),
+        )
+        study.optimize(self._try, n_trials=trials, catch=(DivergedError,))
+        if not study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)):
+            raise TrainingError(
+                f"None of {trials} trials came to an end.",
+                fix="Narrow tune.space, above all the learning rate.",
+            )
+        return study.best_trial
+
+    def values(self, trial: optuna.trial.FrozenTrial | optuna.Trial) -> Mapping[str, Any]:
+        """What `trial` set each key to."""
+        fixed = optuna.trial.FixedTrial(dict(trial.params))
+        return {key: p.suggest(fixed, key) for key, p in self._config.space.items()}
+
+    def best_config(self, best: optuna.trial.FrozenTrial) -> str:
+        """The text of the configuration that `best` has tried."""
+        config = {**self._prepared.config, "fit": self._fit_section(self.values(best))}
+        return (
+            f"# Best of a search: trial {best.number}, {self.metric} {best.value:.5f} on the "
+            f"validation rows.\n{dump_yaml(config)}"
+        )
+
+    def _fit_section(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        section: dict[str, Any] = copy.deepcopy(self._prepared.experiment.fit)
+        for key, value in values.items():
+            *parents, last = key.split(".")[1:]
+            here = section
+            for name in parents:
+                here = here.setdefault(name, {})
+            here[last] = value
+        fit: dict[str, Any] = validate(
+            self._prepared.project.fit_config, section, "tune.space: fit"
+        ).model_dump(mode="json")
+        return fit
+
+    def _try(self, trial: optuna.Trial) -> float:
+        values = {key: p.suggest(trial, key) for key, p in self._config.space.items()}
+        project, split = self._prepared.project, self._prepared.split
+        config = validate(project.fit_config, self._fit_section(values), "tune.space: fit")
+        pruned: optuna.TrialPruned | None = None
+        with self._nested(trial.number) as run:
+            run.log_params(values)
+
+            def report(epoch: int, metrics: Mapping[str, float]) -> None:
+                run.log_epoch(epoch, metrics)
+                if (loss := metrics.get("validation_loss")) is not None:
+                    trial.report(-loss, epoch)
+                    if trial.should_prune():
+                        raise optuna.TrialPruned(f"given up after epoch {epoch}")
+
+            try:
+                model = project.fit(
+                    split, config, FitContext(self._prepared.experiment.seed, report)
+                )
+            except optuna.TrialPruned as error:
+                pruned = error
+                run.log_metrics({"pruned": 1.0})
+            else:
+                rows = split.validation
+                predicted = model.predict(project.columns(rows))
+                truth = rows[project.target].to_numpy()
+                value = evaluate(project.contract.output, truth, predicted)[self.metric]
+                run.log_metrics({f"validation_{self.metric}": value})
+        shown = "  ".join(f"{key}={json.dumps(value)}" for key, value in values.items())
+        if pruned is not None:
+            self._say(f"trial {trial.number:3d} {pruned}  {shown}")
+            raise pruned
+        self._say(f"trial {trial.number:3d} {self.metric} {value:.4f}  {shown}")
+        return value
+
+
+def _require_writable(output: Path) -> None:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with output.open("a"):
+            pass
+        if output.stat().st_size == 0:
+            output.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"The best configuration cannot be written to {output}: {error.strerror}.",
+            fix="Name another file: --output FILE",
+        ) from error

@@ -1,0 +1,136 @@
+"""A version is rebuilt from what is on record for it, or what stands in the way is named."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from integration.checkout import Checkout, copy_tree
+from integration.servers import free_port
+from integration.small_models import ranking, register
+from modelyard.registry import RegistryClient
+
+pytestmark = pytest.mark.timeout(900)  # trainings, several a test
+
+MODEL = "reproduced"
+ACTIVATION = "nn.SiLU()"
+
+
+@pytest.fixture(scope="module")
+def checkout(mlflow_url: str, tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    folder = tmp_path_factory.mktemp("reproduce") / "checkout"
+    made = copy_tree(folder, {"MLFLOW_TRACKING_URI": mlflow_url, "MODEL_NAME": MODEL})
+    made.init()
+    made.commit()
+    done = made.push_data()
+    assert done.returncode == 0, done.stderr
+    return made
+
+
+@pytest.fixture(scope="module")
+def clean_version(checkout: Checkout) -> str:
+    """Version 1, trained from a clean commit that is no longer checked out."""
+    done = checkout.train(MODEL)
+    assert done.returncode == 0, done.stderr
+    assert "with local changes" not in done.stdout
+    (checkout.folder / "src/fraud_detector/later.py").write_text("# a later commit\n")
+    checkout.commit()
+    return "1"
+
+
+def state(registry: RegistryClient, name: str) -> tuple:
+    model = registry.registered_model(name)
+    return model, [version.version for version in registry.versions(name)]
+
+
+def test_a_version_of_an_older_commit_is_rebuilt_byte_for_byte_and_nothing_is_touched(
+    checkout: Checkout, clean_version: str, registry: RegistryClient
+):
+    before = state(registry, MODEL)
+    done = checkout.modelyard("reproduce", clean_version)
+    assert done.returncode == 0, done.stdout + done.stderr
+    manifest = json.loads(
+        registry.version_text(registry.version(MODEL, clean_version), "manifest.json")
+    )
+    assert f"identical model.onnx, sha256 {manifest['sha256']['model.onnx']}" in done.stdout
+    assert "whose src/ is tree" in done.stdout
+    assert state(registry, MODEL) == before
+
+
+def test_an_image_without_git_rebuilds_what_was_trained_from_its_own_code(
+    checkout: Checkout, clean_version: str, tmp_path: Path
+):
+    image = Checkout(
+        tmp_path / "app", {**checkout.environment, "PYTHONPATH": f"{tmp_path}/app/src"}
+    )
+    shutil.copytree(checkout.folder, image.folder, ignore=shutil.ignore_patterns(".git"))
+    (image.folder / "src/fraud_detector/later.py").unlink()
+    done = image.modelyard("reproduce", clean_version, "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["identical"] is True
+    assert "as it is here" in done.stderr
+
+
+def test_an_image_of_another_commit_says_which_commit_it_takes(
+    checkout: Checkout, clean_version: str, tmp_path: Path
+):
+    image = Checkout(
+        tmp_path / "app", {**checkout.environment, "PYTHONPATH": f"{tmp_path}/app/src"}
+    )
+    shutil.copytree(checkout.folder, image.folder, ignore=shutil.ignore_patterns(".git"))
+    done = image.modelyard("reproduce", clean_version, GIT_COMMIT="f" * 40)
+    assert done.returncode == 9
+    assert "is not available: this image was built from ffff" in done.stderr
+    assert "git checkout" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_changes_that_were_never_committed_are_the_first_difference(
+    checkout: Checkout, clean_version: str, registry: RegistryClient
+):
+    path = checkout.folder / "src/fraud_detector/model.py"
+    committed = path.read_text()
+    assert ACTIVATION in committed
+    path.write_text(committed.replace(ACTIVATION, "nn.GELU()"))
+    done = checkout.train(MODEL)
+    assert done.returncode == 0, done.stderr
+    assert "with local changes" in done.stdout
+    version = next(registry.versions(MODEL))
+    assert version.tags["git.dirty"] == "true"
+    path.write_text(committed)
+
+    done = checkout.modelyard("reproduce", version.version)
+    assert done.returncode == 9
+    assert "model.onnx: recorded" in done.stderr
+    assert "model.onnx: the " in done.stderr  # graph or weights: an activation is both
+    assert "The first thing that differs is code: recorded a dirty tree" in done.stderr
+    assert "src/fraud_detector/model.py" in done.stderr
+
+
+def test_data_that_is_gone_is_said(checkout: Checkout, clean_version: str, tmp_path: Path):
+    (tmp_path / "empty").mkdir()
+    gone = {"DVC_REMOTE_URL": str(tmp_path / "empty"), "DVC_CACHE_DIR": str(tmp_path / "cache")}
+    done = checkout.modelyard("reproduce", clean_version, **gone)
+    assert done.returncode == 9
+    assert "Its data could not be fetched" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_version_of_another_tool_has_no_record_to_rebuild_from(
+    checkout: Checkout, mlflow_url: str
+):
+    version = register(mlflow_url, "foreign", ranking("signal", "signal"))
+    done = checkout.modelyard("reproduce", version, "--model", "foreign")
+    assert done.returncode == 9
+    assert "The configuration of foreign version 1 is not on record" in done.stderr
+
+
+def test_no_such_version_and_no_registry_are_exit_code_6(checkout: Checkout, clean_version: str):
+    done = checkout.modelyard("reproduce", "99")
+    assert (done.returncode, "There is no version 99" in done.stderr) == (6, True)
+    nobody = f"http://127.0.0.1:{free_port()}"
+    done = checkout.modelyard("reproduce", clean_version, MLFLOW_TRACKING_URI=nobody)
+    assert (done.returncode, "does not answer" in done.stderr) == (6, True)

@@ -1,0 +1,92 @@
+"""A search over an experiment: nested runs, given-up trials, and a configuration to train with."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from integration.servers import ROOT
+from modelyard.provenance import md5_of
+from modelyard.registry import RegistryClient
+
+PROJECTS = ROOT / "tests/projects"
+CONFIG = PROJECTS / "machine-state.yaml"
+
+
+@pytest.fixture(scope="module")
+def environment(mlflow_url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    folder = tmp_path_factory.mktemp("data")
+    path = folder / "measurements.parquet"
+    write = "import sys, pathlib; from machine_state import dataset; "
+    write += "dataset.generate(pathlib.Path(sys.argv[1]))"
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(PROJECTS),
+        "MLFLOW_TRACKING_URI": mlflow_url,
+        "MODELYARD_DATA_DIR": str(folder),
+        "TRAINING_STATE_DIR": str(folder / "state"),
+    }
+    subprocess.run([sys.executable, "-c", write, path], env=environment, check=True)
+    pointer = f"outs:\n- md5: {md5_of(path)}\n  size: {path.stat().st_size}\n  hash: md5\n"
+    Path(f"{path}.dvc").write_text(f"{pointer}  path: {path.name}\n")
+    return environment
+
+
+def modelyard(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "modelyard.cli.main", *arguments],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_the_best_of_a_search_is_a_configuration_that_trains(
+    environment: dict[str, str], registry: RegistryClient, tmp_path: Path
+):
+    output = tmp_path / "best.yaml"
+    done = modelyard(
+        environment, "tune", "--config", str(CONFIG), "--trials", "8",
+        "--set", "experiment=search", "--set", "fit.epochs=4", "--output", str(output),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    client = mlflow.MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    experiment = client.get_experiment_by_name("search")
+    runs = client.search_runs([experiment.experiment_id])
+    (parent,) = (run for run in runs if "mlflow.parentRunId" not in run.data.tags)
+    trials = [run for run in runs if run is not parent]
+    assert len(trials) == 8
+    assert {run.data.tags["mlflow.parentRunId"] for run in trials} == {parent.info.run_id}
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert any("pruned" in run.data.metrics for run in trials)
+    scores = [run.data.metrics.get("validation_accuracy", 0) for run in trials]
+    assert parent.data.metrics["best_validation_accuracy"] == max(scores)
+    assert list(registry.versions("machine-state-tuned")) == []  # a search registers nothing
+
+    name = ("--set", "registered_model=machine-state-tuned", "--set", "promote=never")
+    trained = modelyard(environment, "train", "--config", str(output), *name)
+    assert trained.returncode == 0, trained.stderr
+    run = registry.run(registry.version("machine-state-tuned", "1").run_id)
+    assert run.params["fit.width"] == parent.data.params["fit.width"]
+    assert run.params["fit.learning_rate"] == parent.data.params["fit.learning_rate"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--config", "configs/train.yaml"], "has no tune section"),
+        (["--set", "tune.space={fit.widht: {low: 1, high: 3}}"], 'Did you mean "width"?'),
+        (["--output", "/proc/nowhere/best.yaml"], "cannot be written to"),
+    ],
+)
+def test_a_mistake_is_said_before_the_first_trial(
+    environment: dict[str, str], arguments: list[str], said: str
+):
+    given = ["--config", str(CONFIG), *arguments]
+    done = modelyard(environment, "tune", "--trials", "1", *given)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr

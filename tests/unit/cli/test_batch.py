@@ -1,0 +1,140 @@
+"""`modelyard batch`: right predictions, the contract's faults by row, nothing half-written."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from modelyard.cli.parquet_scoring import open_source, score
+from modelyard.errors import DataError
+from modelyard.serving.bundle import Bundle, open_bundle
+from modelyard.serving.runner import RunnerError
+from unit.serving.model_folders import ROW, write_version
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    write_version(tmp_path / "version", 1)
+    return open_bundle(tmp_path / "version")
+
+
+def table(rows: int = 100, **columns: Any) -> pa.Table:
+    """Good rows with their numbers as amounts, and a column that is no feature."""
+    given = {name: pa.array([value] * rows) for name, value in ROW.items()}
+    given["amount"] = pa.array(np.arange(rows) % 999, pa.float32())
+    given["id"] = pa.array([f"t{number}" for number in range(rows)])
+    return pa.table(given | columns)
+
+
+def run(bundle: Bundle, folder: Path, rows: pa.Table, batch_rows: int = 7) -> pa.Table:
+    """`rows` as they come out."""
+    pq.write_table(rows, folder / "in.parquet", row_group_size=30)
+    told: list[int] = []
+    target = folder / "out.parquet"
+    facts = {"modelyard.version": "1"}
+    done = score(open_source(folder / "in.parquet"), target, bundle, facts, batch_rows, told.append)
+    assert done == told[-1] == rows.num_rows
+    assert told == sorted(told)
+    return pq.read_table(target)
+
+
+def test_rows_come_out_in_their_order_with_a_prediction(bundle: Bundle, tmp_path: Path):
+    scored = run(bundle, tmp_path, table())
+    assert scored.column_names == [*ROW, "id", "answer"]
+    assert scored["answer"].to_pylist() == [1000.0 + number for number in range(100)]
+    assert scored["id"].to_pylist() == [f"t{number}" for number in range(100)]
+    assert scored.schema.metadata[b"modelyard.version"] == b"1"
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        pa.array(["grocery", "electronics"] * 50).dictionary_encode(),
+        pa.array(["grocery"] * 100, pa.large_string()),
+    ],
+    ids=["dictionary", "large string"],
+)
+def test_texts_may_come_in_several_types(bundle: Bundle, tmp_path: Path, column: pa.Array):
+    assert run(bundle, tmp_path, table(merchant_category=column)).num_rows == 100
+
+
+def replaced(column: str, row: int, value: Any) -> pa.Table:
+    values = table()[column].to_pylist()
+    values[row] = value
+    return table(**{column: pa.array(values)})
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (replaced("amount", 61, -1.0), "amount (row 61) must be at least 0"),
+        (replaced("amount", 61, float("nan")), "amount (row 61) must be finite"),
+        (replaced("amount", 61, None), "amount must not have nulls: row 61 has one"),
+        (replaced("merchant_category", 61, "x"), "merchant_category (row 61) must be one of"),
+        (table(hour=pa.array([1.5] * 100)), "hour must be a column of whole numbers"),
+        (table(hour=pa.array([[1]] * 100)), "hour must be a column of whole numbers"),
+        (table().drop(["hour"]), "lacks columns of the model's contract: hour."),
+        (table(answer=pa.array([1] * 100)), "names of predictions already: answer"),
+        (table(0), "no rows"),
+    ],
+    ids=str,
+)
+def test_a_fault_is_named_and_leaves_what_was_there(
+    bundle: Bundle, tmp_path: Path, rows: pa.Table, message: str
+):
+    target = tmp_path / "out.parquet"
+    target.write_bytes(b"before")
+    with pytest.raises(DataError) as refusal:
+        run(bundle, tmp_path, rows)
+    assert message in refusal.value.detail
+    assert target.read_bytes() == b"before"
+    assert {path.name for path in tmp_path.iterdir()} == {"in.parquet", "out.parquet", "version"}
+
+
+def test_a_model_that_fails_says_where(bundle: Bundle, tmp_path: Path, monkeypatch):
+    def fail(_columns):
+        raise RunnerError("boo")
+
+    monkeypatch.setattr(bundle.runner, "predict", fail)
+    with pytest.raises(DataError, match="within the rows 0 to 6: boo"):
+        run(bundle, tmp_path, table())
+
+
+def test_what_is_no_parquet_file_is_refused(tmp_path: Path):
+    (tmp_path / "x").write_bytes(b"x" * 100)
+    for name in ("x", "missing"):
+        with pytest.raises(DataError, match="not a Parquet file"):
+            open_source(tmp_path / name)
+
+
+def test_memory_holds_a_batch_and_not_the_file(tmp_path: Path):
+    """Eight times the rows, in one row group, take next to no more memory."""
+    write_version(tmp_path / "version", 1)
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from modelyard.cli.parquet_scoring import open_source, score\n"
+        "from modelyard.serving.bundle import open_bundle\n"
+        "folder = Path(sys.argv[1]); bundle = open_bundle(folder / 'version')\n"
+        "source = open_source(folder / sys.argv[2])\n"
+        "score(source, folder / 'out.parquet', bundle, {}, 20_000, lambda done: None)\n"
+        # not ru_maxrss, which knows the memory of the process that was forked
+        "print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
+    )
+    peaks = []
+    for rows in (100_000, 800_000):
+        name = f"{rows}.parquet"
+        given = {name: pa.array([value] * rows) for name, value in ROW.items()}
+        given["amount"] = pa.array(np.random.default_rng(0).random(rows))
+        given["ballast"] = pa.array(np.random.default_rng(1).random(rows))
+        pq.write_table(pa.table(given), tmp_path / name, row_group_size=rows)
+        command = [sys.executable, "-c", code, str(tmp_path), name]
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+        peaks.append(int(done.stdout) / 1024)
+    assert peaks[1] - peaks[0] < 40, peaks
