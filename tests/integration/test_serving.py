@@ -246,7 +246,7 @@ def test_a_model_registered_by_mlflow_alone_is_served_by_its_signature(
         assert problem["errors"] == [{"loc": ["body", "amount"], "msg": "must be a number"}]
 
 
-def test_a_model_of_another_flavor_is_refused_with_a_sentence(
+def test_a_model_of_another_flavor_is_refused_with_a_sentence_in_strict_mode(
     mlflow_url: str, tmp_path: Path, name: str
 ):
     mlflow.set_tracking_uri(mlflow_url)
@@ -256,7 +256,8 @@ def test_a_model_of_another_flavor_is_refused_with_a_sentence(
         mlflow.sklearn.log_model(
             model, name="model", registered_model_name=name, pip_requirements=["scikit-learn"]
         )
-    with ServingProcess(tmp_path / "server", mlflow_url, f"models:/{name}/1") as server:
+    strict = {"SERVING_MODEL_FORMATS": "onnx"}
+    with ServingProcess(tmp_path / "server", mlflow_url, f"models:/{name}/1", **strict) as server:
         until(lambda: '"state":"refused"' in server.http.get("/health").text, "the refusal")
         assert "This server serves ONNX" in server.http.get("/health").json()["detail"]
         assert "sklearn" in server.http.get("/health").json()["detail"]

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from modelyard.errors import ConfigError
-from modelyard.settings import RegistrySettings, ServingSettings, read_settings
+from modelyard.settings import (
+    RegistrySettings,
+    ServingSettings,
+    TrainingSettings,
+    read_settings,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -91,3 +96,18 @@ def test_settings_do_not_change():
     settings = read_settings(ServingSettings)
     with pytest.raises(ValueError, match="frozen"):
         settings.serving_port = 1
+
+
+def test_the_run_context_is_a_json_object_of_strings(monkeypatch):
+    monkeypatch.setenv("MLFLOW_RUN_CONTEXT", '{"image.digest": "sha256:1"}')
+    assert read_settings(TrainingSettings).mlflow_run_context == {"image.digest": "sha256:1"}
+    monkeypatch.delenv("MLFLOW_RUN_CONTEXT")
+    assert read_settings(TrainingSettings).mlflow_run_context == {}
+
+
+@pytest.mark.parametrize("text", ["s3cret", '["s3cret"]', '{"a": {"s3cret": 1}}'])
+def test_a_run_context_that_is_none_is_named(monkeypatch, text):
+    monkeypatch.setenv("MLFLOW_RUN_CONTEXT", text)
+    with pytest.raises(ConfigError, match="MLFLOW_RUN_CONTEXT") as refusal:
+        read_settings(TrainingSettings)
+    assert "s3cret" not in refusal.value.detail.replace("_S3CRET", "")

@@ -1,7 +1,8 @@
 """`modelyard`: one command for training and the registry; errors end here.
 
-Exit codes: 0 done; 2 configuration; 3 contract; 4 data; 5 training; 6 registry; 130 interrupted;
-143 stopped (errors.py has the tree).
+Exit codes: 0 done; 2 configuration; 3 contract; 4 data; 5 training; 6 registry; 7 the gate refused
+the version; 8 somebody else moved the alias; 9 not reproduced; 130 interrupted; 143 stopped
+(errors.py has the tree).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from types import FrameType
 import typer
 from rich.console import Console
 
-from modelyard.cli import demo, registry, training
+from modelyard.cli import batch, demo, promotion, registry, reproduce, trace, training
 from modelyard.errors import ModelyardError
 
 _INTERRUPTED = 130
@@ -21,12 +22,18 @@ _TERMINATED = 128 + signal.SIGTERM
 
 app = typer.Typer(
     help="From versioned data to a served model.",
+    epilog="Exit codes: 0 done, 2 configuration, 3 contract, 4 data, 5 training, 6 registry, "
+    "7 the gate refused the version, 8 somebody else moved the alias, 9 not reproduced.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 training.add_commands(app)
 registry.add_commands(app)
+promotion.add_commands(app)
+trace.add_commands(app)
+reproduce.add_commands(app)
+batch.add_commands(app)
 demo.add_commands(app)
 
 

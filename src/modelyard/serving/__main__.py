@@ -17,6 +17,7 @@ from modelyard.errors import ConfigError, ModelyardError
 from modelyard.registry import RegistryClient, parse_model_uri
 from modelyard.serving.app import create_app
 from modelyard.serving.cache import VersionCache
+from modelyard.serving.child.opening import ChildOptions
 from modelyard.serving.follower import Follower
 from modelyard.serving.holder import Holder
 from modelyard.serving.loader import Loader
@@ -59,6 +60,7 @@ def serve(settings: ServingSettings) -> None:
             cache,
             require_manifest=settings.serving_require_manifest,
             allow_schema_change=settings.serving_allow_schema_change,
+            children=ChildOptions.of(settings),
         )
         holder = Holder()
         follower = Follower(loader, holder, settings.serving_poll_interval_s)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -14,30 +13,29 @@ from starlette.exceptions import HTTPException
 
 from modelyard.errors import ModelyardError
 from modelyard.serving.admin import AdminToken
+from modelyard.serving.documentation import add_documentation
 from modelyard.serving.edge import REQUEST_ID, Edge
+from modelyard.serving.exchange import WireProtocol
 from modelyard.serving.follower import Follower
 from modelyard.serving.holder import Holder
+from modelyard.serving.inference import InferenceProtocol
+from modelyard.serving.inference_routes import metadata_routes, repository_routes
+from modelyard.serving.limits import Limits
 from modelyard.serving.metrics import ServingMetrics
+from modelyard.serving.mlflow_scoring import MlflowProtocol
+from modelyard.serving.native import NativeProtocol
 from modelyard.serving.openapi import build_openapi
-from modelyard.serving.predict import Limits, PredictRoute
-from modelyard.serving.problem import Problem, as_problem, render
-from modelyard.serving.routes import native_routes
+from modelyard.serving.predict import PredictRoute
+from modelyard.serving.problem import Problem, as_problem
+from modelyard.serving.routes import mlflow_routes, native_routes
+from modelyard.serving.wording import render_for
 from modelyard.settings import ServingSettings
-
-log = logging.getLogger(__name__)
-
-_DOCUMENTATION = ("/docs", "/openapi.json")
 
 
 def create_app(settings: ServingSettings, holder: Holder, follower: Follower) -> Edge:
     """The whole server; its lifespan starts and stops `follower`."""
     metrics = ServingMetrics(holder, follower)
-    limits = Limits(
-        max_body_bytes=settings.serving_max_body_bytes,
-        max_rows=settings.serving_max_rows,
-        max_concurrency=settings.serving_max_concurrency,
-        timeout_s=settings.serving_request_timeout_s,
-    )
+    limits = Limits.of(settings)
     predict = PredictRoute(holder, follower.absence, limits, metrics)
     token = AdminToken(settings.serving_admin_token_file)
 
@@ -55,20 +53,24 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
         title="Modelyard",
         version=_version(),
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
-    routes = native_routes(holder, follower, metrics, token)
-    app.include_router(routes)
+    app.include_router(native_routes(holder, follower, metrics, token))
+    app.include_router(mlflow_routes(holder, follower))
+    app.include_router(metadata_routes(holder, follower, app.version))
+    app.include_router(repository_routes(holder, follower, token))
     app.openapi = lambda: build_openapi(  # type: ignore[method-assign]  # as FastAPI documents it
-        app, holder.snapshot, limits.max_rows
+        app, holder.snapshot, limits
     )
+    add_documentation(app)
     app.add_exception_handler(HTTPException, _answer_http_exception)
     app.add_exception_handler(ModelyardError, _answer_error)
     app.add_exception_handler(Exception, _answer_error)
-    known = {path for route in routes.routes if (path := getattr(route, "path", None))}
-    known.update(_DOCUMENTATION)
-    return Edge(app, predict, holder, metrics, known_route=lambda p: p if p in known else "other")
+    at_paths: list[WireProtocol] = [NativeProtocol(limits), MlflowProtocol(limits)]
+    protocols = {protocol.label: protocol for protocol in at_paths}
+    return Edge(app, predict, protocols, InferenceProtocol(limits).at, holder, metrics)
 
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:
@@ -87,9 +89,10 @@ async def _answer_error(request: Request, error: Exception) -> Response:
 
 
 def _answer(request: Request, problem: Problem) -> Response:
-    body, headers = render(problem, getattr(request.state, REQUEST_ID, ""))
+    render = render_for(request.url.path)
+    status, body, headers = render(problem, getattr(request.state, REQUEST_ID, ""))
     return Response(
-        body, problem.status, headers={name.decode(): value.decode() for name, value in headers}
+        body, status, headers={name.decode(): value.decode() for name, value in headers}
     )
 
 

@@ -7,21 +7,21 @@ the rows of this one are collected until its end.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
-from modelyard.serving.decoder import Row
+import numpy as np
+
+from modelyard.serving.decoder import Columns, Row, Table, row_count
 from modelyard.serving.runner import Predictions
 from modelyard.serving.snapshot import Snapshot
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _Waiting:
     snapshot: Snapshot
-    rows: Sequence[Row]
+    table: Table
     predictions: asyncio.Future[Predictions]
 
 
@@ -38,17 +38,15 @@ class TickBatcher:
         self._arrived = 0
         self._was_lone = True
 
-    def submit(
-        self, snapshot: Snapshot, rows: Sequence[Row]
-    ) -> Predictions | asyncio.Future[Predictions]:
-        """Predictions for `rows`, now or at the end of this tick."""
+    def submit(self, snapshot: Snapshot, table: Table) -> Predictions | asyncio.Future[Predictions]:
+        """Predictions for the rows of `table`, now or at the end of this tick."""
         loop = asyncio.get_running_loop()
         self._arrived += 1
         if self._arrived == 1:
             loop.call_soon(self._end_tick)
             if self._was_lone:
-                return self._score(snapshot, rows)
-        waiting = _Waiting(snapshot, rows, loop.create_future())
+                return self._score(snapshot, table)
+        waiting = _Waiting(snapshot, table, loop.create_future())
         snapshot.usage.enter()
         self._waiting.append(waiting)
         return waiting.predictions
@@ -57,16 +55,17 @@ class TickBatcher:
         self._was_lone = self._arrived == 1
         self._arrived = 0
         waiting, self._waiting = self._waiting, []
-        groups: dict[int, list[_Waiting]] = {}
+        groups: dict[tuple[int, bool], list[_Waiting]] = {}
         for item in waiting:
-            groups.setdefault(id(item.snapshot), []).append(item)
+            key = (id(item.snapshot), type(item.table) is dict)
+            groups.setdefault(key, []).append(item)
         for group in groups.values():
             self._score_group(group)
 
     def _score_group(self, group: list[_Waiting]) -> None:
         snapshot = group[0].snapshot
         try:
-            predictions = self._score(snapshot, [row for item in group for row in item.rows])
+            predictions = self._score(snapshot, _join([item.table for item in group]))
         except Exception as error:  # noqa: BLE001 - each request gets its own answer
             if len(group) == 1:
                 _fail(group[0], error)
@@ -76,15 +75,28 @@ class TickBatcher:
             return
         start = 0
         for item in group:
-            end = start + len(item.rows)
+            end = start + row_count(item.table)
             if not item.predictions.done():
                 item.predictions.set_result(predictions[start:end])
             start = end
             snapshot.usage.leave()
 
-    def _score(self, snapshot: Snapshot, rows: Sequence[Row]) -> Predictions:
-        self._observe(len(rows))
-        return snapshot.runner.predict(snapshot.decoder.columns(rows))
+    def _score(self, snapshot: Snapshot, table: Table) -> Predictions:
+        if isinstance(table, dict):
+            self._observe(row_count(table))
+            return snapshot.runner.predict(table)
+        self._observe(len(table))
+        return snapshot.runner.predict(snapshot.decoder.columns(table))
+
+
+def _join(tables: list[Table]) -> Table:
+    """One table of several that are all rows, or all columns."""
+    if len(tables) == 1:
+        return tables[0]
+    if isinstance(tables[0], dict):
+        columns = cast("list[Columns]", tables)
+        return {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
+    return [row for rows in cast("list[Sequence[Row]]", tables) for row in rows]
 
 
 def _fail(item: _Waiting, error: Exception) -> None:

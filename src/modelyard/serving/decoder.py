@@ -8,6 +8,7 @@ the same (a test compares the two).
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -19,9 +20,8 @@ from modelyard.contract import Contract, Feature, FeatureType, Value
 
 Columns = dict[str, npt.NDArray[Any]]
 Row = msgspec.Struct
-
-UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What `RowDecoder.decode` raises for a body that is not well-formed."""
+Table = Sequence[Row] | Columns
+"""What a request asks about: rows, or columns that keep the contract."""
 
 _INT64 = (-(2**63), 2**63 - 1)
 
@@ -40,7 +40,7 @@ class RowDecoder:
         """The rows in `body`.
 
         Raises:
-            UNDECODABLE: not JSON, or a row that does not keep the contract.
+            json_text.UNDECODABLE: not JSON, or a row that does not keep the contract.
         """
         value: Any = self._decode(body)
         return value if type(value) is list else (value,)
@@ -58,6 +58,10 @@ class RowDecoder:
         names = [name for name, _ in self._plan]
         return [self._row(*(row[name] for name in names)) for row in values]
 
+    def rows_of(self, lists: Sequence[Sequence[Value]]) -> Sequence[Row]:
+        """The same from a list for each feature, in the order of the contract."""
+        return [self._row(*values) for values in zip(*lists, strict=True)]
+
     def columns(self, rows: Sequence[Row]) -> Columns:
         """One array a feature, in the order of `rows`."""
         by_feature = zip(*map(msgspec.structs.astuple, rows), strict=True)
@@ -65,6 +69,11 @@ class RowDecoder:
             name: np.array(values, dtype)
             for (name, dtype), values in zip(self._plan, by_feature, strict=True)
         }
+
+
+def row_count(table: Table) -> int:
+    """Rows of `table`."""
+    return len(next(iter(table.values()))) if isinstance(table, dict) else len(table)
 
 
 def row_type(contract: Contract) -> type[Row]:
@@ -97,3 +106,49 @@ def _annotation(feature: Feature) -> Any:
             return Literal[feature.categories]
         case _:
             return Annotated[str, msgspec.Meta(max_length=feature.max_length)]
+
+
+class ColumnsDecoder:
+    """Decodes columnar JSON, `{"columns": {name: [value, …], …}}`, into columns."""
+
+    def __init__(self, contract: Contract) -> None:
+        self._width = len(contract.features)
+        self._plan = [(f.name, f.type) for f in contract.features]
+        fields = [(f"f{i}", list[_annotation(f)]) for i, f in enumerate(contract.features)]  # type: ignore[misc]  # made at run time
+        inner = msgspec.defstruct(
+            "Columns",
+            fields,
+            rename={f"f{index}": name for index, name in enumerate(contract.names)},
+            forbid_unknown_fields=True,
+        )
+        outer = msgspec.defstruct("Body", [("columns", inner)], forbid_unknown_fields=True)
+        self._decode = msgspec.json.Decoder(outer).decode
+
+    def decode(self, body: bytes) -> Columns | None:
+        """The columns in `body`; None when a closer look is needed.
+
+        Raises:
+            json_text.UNDECODABLE: not JSON, or a value that does not keep the contract.
+        """
+        lists = msgspec.structs.astuple(self._decode(body).columns)  # type: ignore[attr-defined]
+        if len(set(map(len, lists))) != 1 or not lists[0]:
+            return None
+        if body.count(b":") != self._width + 1:  # a key twice, or a colon in a string
+            return None
+        return {
+            name: _array(kind, values)
+            for (name, kind), values in zip(self._plan, lists, strict=True)
+        }
+
+
+def _array(kind: FeatureType, values: list[Any]) -> npt.NDArray[Any]:
+    """`np.array`, by the shortest way for values whose type is known."""
+    match kind:
+        case FeatureType.NUMBER:
+            return np.frombuffer(array("d", values), np.float64)
+        case FeatureType.INTEGER:
+            return np.frombuffer(array("q", values), np.int64)
+        case FeatureType.BOOLEAN:
+            return np.frombuffer(bytes(values), np.bool_)
+        case _:
+            return np.array(values, object)

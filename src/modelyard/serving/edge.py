@@ -1,20 +1,24 @@
-"""The outermost ASGI application: `/predict` goes its own way, all else goes to FastAPI.
+"""The outermost ASGI application: predictions go their own way, all else goes to FastAPI.
 
-Whatever FastAPI answers gets the request's id and the version of the served model, and is counted.
+Whatever FastAPI answers gets the request's marks and the version of the served model, and is
+counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from modelyard.serving import predict
+from modelyard.serving.exchange import WireProtocol
 from modelyard.serving.holder import Holder
 from modelyard.serving.metrics import ServingMetrics
 from modelyard.serving.predict import PredictRoute
-from modelyard.serving.request_id import RequestIds
+from modelyard.serving.request_id import Marks, RequestIds, log_fields
+
+log = logging.getLogger(__name__)
 
 REQUEST_ID = "request_id"
 """Key of the request's id in the scope's state."""
@@ -24,26 +28,29 @@ class Edge:
     """See above.
 
     Args:
-        app: answers everything but `/predict`.
-        predict_route: answers `/predict`.
+        app: answers everything but predictions.
+        predict_route: answers predictions.
+        protocols: the protocol at each path that takes them.
+        match: the protocol at a path that is not among those, or None.
         holder: what is served.
         metrics: counts.
-        known_route: the label for a path; other paths share one, so that labels stay few.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         predict_route: PredictRoute,
+        protocols: Mapping[str, WireProtocol],
+        match: Callable[[str], WireProtocol | None],
         holder: Holder,
         metrics: ServingMetrics,
-        known_route: Callable[[str], str],
     ) -> None:
         self._app = app
         self._predict = predict_route
+        self._protocols = protocols
+        self._match = match
         self._holder = holder
         self._metrics = metrics
-        self._known_route = known_route
         self._ids = RequestIds()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -51,20 +58,37 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = self._ids.of(scope["headers"])
-        if scope["path"] == predict.PATH:
-            await self._predict(scope, receive, send, request_id)
-            return
-        text_id = request_id.decode("ascii")
-        scope.setdefault("state", {})[REQUEST_ID] = text_id
+        heads = dict(scope["headers"])
+        marks = self._ids.marks(heads)
+        path = scope["path"]
+        protocol = self._protocols.get(path) or self._match(path)
+        if protocol is not None:
+            await self._predict(protocol, scope, receive, send, heads, marks)
+        else:
+            await self._pass_on(scope, receive, send, marks)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, marks: Marks) -> None:
+        fields = log_fields(marks)
+        scope.setdefault("state", {})[REQUEST_ID] = fields["request_id"]
 
         async def send_marked(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                headers["x-request-id"] = text_id
+                for name, value in marks:
+                    headers[name.decode("ascii")] = value.decode("ascii")
                 if (snapshot := self._holder.snapshot) is not None:
                     headers["x-model-version"] = snapshot.version.version
-                self._metrics.request(self._known_route(scope["path"]), message["status"])
+                # the route's own path, with names for its parts, so that labels stay few
+                route = getattr(scope.get("route"), "path", "other")
+                self._metrics.request(route, message["status"])
+                self._log(scope["method"], route, message["status"], fields)
             await send(message)
 
         await self._app(scope, receive, send_marked)
+
+    @staticmethod
+    def _log(method: str, route: str, status: int, fields: dict[str, str]) -> None:
+        """A line for what changes something; probes and scrapes ask too often for one each."""
+        level = logging.INFO if method == "POST" and route != "other" else logging.DEBUG
+        if log.isEnabledFor(level):
+            log.log(level, "%s %s answered %d", method, route, status, extra={"fields": fields})

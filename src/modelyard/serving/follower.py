@@ -2,7 +2,8 @@
 
 One task makes one pass after the other: ask the registry, and when the answer is another version
 than the one that is served, load it and hand it to the holder. Whatever goes wrong keeps the old
-one and is told by `report`. The task never ends by itself.
+one and is told by `report`. A version whose processes die again and again is refused afterwards,
+and the one before it returns. The task never ends by itself.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from modelyard.serving.daemon import in_daemon
 from modelyard.serving.holder import Holder
 from modelyard.serving.loader import Loader
 from modelyard.serving.problem import Problem
+from modelyard.serving.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +83,7 @@ class Follower:
         self._holder = holder
         self._interval_s = interval_s
         self._refused: tuple[Identity, ModelyardError] | None = None
+        self._predecessor: ModelVersion | None = None
         self._failures = 0
         self._next_pass: asyncio.Future[FollowerReport] | None = None
         self._wake = asyncio.Event()
@@ -90,10 +93,9 @@ class Follower:
 
     async def start(self) -> None:
         """Serve what was served last, if the cache has it, and begin to follow."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_FIRST_LOAD_S):
-                await self._serve_remembered()
-        self._task = asyncio.create_task(self._follow(), name="follower")
+        remembering = asyncio.create_task(self._serve_remembered(), name="remember")
+        await asyncio.wait({remembering}, timeout=_FIRST_LOAD_S)
+        self._task = asyncio.create_task(self._follow(remembering), name="follower")
 
     async def stop(self) -> None:
         """End the task; a call of the registry that is under way is left to itself."""
@@ -133,7 +135,8 @@ class Follower:
 
     # -- passes --------------------------------------------------------------------------------
 
-    async def _follow(self) -> None:
+    async def _follow(self, remembering: asyncio.Task[None]) -> None:
+        await remembering
         while True:
             asked, self._next_pass = self._next_pass, None
             self._wake.clear()
@@ -148,11 +151,14 @@ class Follower:
 
     def _delay_s(self) -> float:
         longest = max(_LONGEST_DELAY_S, self._interval_s)
+        if self._holder.snapshot is None:
+            longest = self._interval_s  # whoever serves nothing yet has somebody waiting
         delay = min(self._interval_s * 2.0**self._failures, longest)
         return delay * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
 
     async def _pass(self) -> None:
         """One look at the registry; every failure becomes a report."""
+        await self._fall_back()
         try:
             version = await in_daemon(self._loader.resolve, "resolve")
         except RegistryNotFoundError as error:
@@ -169,7 +175,8 @@ class Follower:
         served = self._holder.snapshot
         wanted = version.version
         if served is not None and identity(served.version) == identity(version):
-            self._tell(State.FOLLOWING, None, wanted)
+            error = _failure(served)
+            self._tell(State.REFUSED if error else State.FOLLOWING, error, wanted)
             return
         if self._refused is not None and self._refused[0] == identity(version):
             self._tell(State.REFUSED, self._refused[1], wanted)
@@ -187,12 +194,46 @@ class Follower:
             self._tell(State.FAILED, _unexpected(error), wanted)
         else:
             self._refused = None
-            self._holder.replace(snapshot)
+            if served is not None and not _failure(served):
+                self._predecessor = served.version
+            self._serve(snapshot)
             self.loads["loaded"] += 1
             log.info("%s is version %s: served from now on.", self.uri, wanted)
             self._tell(State.FOLLOWING, None, wanted)
             return
         self.loads["refused" if self.report.state is State.REFUSED else "failed"] += 1
+
+    def _serve(self, snapshot: Snapshot) -> None:
+        loop = asyncio.get_running_loop()
+
+        def look_now() -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._wake.set)
+
+        if snapshot.queued is not None:
+            snapshot.queued.on_failure(look_now)
+        self._holder.replace(snapshot)
+
+    async def _fall_back(self) -> None:
+        """Refuse the served version when it has failed, and serve its predecessor again."""
+        served, predecessor = self._holder.snapshot, self._predecessor
+        error = _failure(served) if served is not None else None
+        if served is None or error is None:
+            return
+        if predecessor is None or identity(predecessor) == identity(served.version):
+            return  # nothing better: it is served as often as it lives
+        try:
+            snapshot = await in_daemon(lambda: self._loader.load(predecessor, None), "fall-back")
+        except Exception as failure:  # noqa: BLE001 - the failed version is all there is
+            log.warning("Version %s could not be served again: %s", predecessor.version, failure)
+            return
+        log.error(
+            "Version %s is refused: %s Version %s is served again.",
+            *(served.version.version, error.detail, predecessor.version),
+        )
+        self._refused = (identity(served.version), error)
+        self._serve(snapshot)
+        self.loads["fell back"] += 1
 
     async def _serve_remembered(self) -> None:
         try:
@@ -203,7 +244,7 @@ class Follower:
             log.exception("The version in the cache could not be loaded.")
         else:
             if snapshot is not None:
-                self._holder.replace(snapshot)
+                self._serve(snapshot)
                 self.loads["remembered"] += 1
                 log.info(
                     "Version %s is served from the cache until the registry answers.",
@@ -228,6 +269,13 @@ class Follower:
                 log.warning("%s: %s. %s", self.uri, state.value, error.sentence())
             elif before.error is not None:
                 log.info("%s: %s again.", self.uri, state.value)
+
+
+def _failure(served: Snapshot) -> ModelyardError | None:
+    """Why a version that was loaded should not be served any more."""
+    if served.queued is None or not served.queued.failure:
+        return None
+    return ModelRefusedError(f"Version {served.version.version}: {served.queued.failure}")
 
 
 def _unreachable_or_failed(error: ModelyardError) -> State:

@@ -6,6 +6,7 @@ Blocking, and away from the event loop: fetch beside what is served, verify, ope
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from modelyard.registry import (
 from modelyard.registry.manifest import DIGEST_TAG
 from modelyard.serving.bundle import open_bundle
 from modelyard.serving.cache import Entry, VersionCache
+from modelyard.serving.child.opening import ChildOptions
+from modelyard.serving.child.runner import ChildRunner
 from modelyard.serving.decoder import RowDecoder
 from modelyard.serving.snapshot import Lineage, Snapshot, Verification
 from modelyard.serving.trial import try_example
@@ -45,6 +48,7 @@ class Loader:
         cache: where their files are kept.
         require_manifest: refuse versions that are not verified by a registered manifest.
         allow_schema_change: take versions that break those who call the served one.
+        children: how models that are not ONNX are run; None refuses them.
     """
 
     def __init__(
@@ -55,12 +59,14 @@ class Loader:
         *,
         require_manifest: bool,
         allow_schema_change: bool,
+        children: ChildOptions | None = None,
     ) -> None:
         self.uri = uri
         self._registry = registry
         self._cache = cache
         self._require_manifest = require_manifest
         self._allow_schema_change = allow_schema_change
+        self._children = children
         self._memory = f"{registry.tracking_uri} {uri}"
 
     def resolve(self) -> ModelVersion:
@@ -158,8 +164,8 @@ class Loader:
         self, entry: Entry, version: ModelVersion, served: Contract | None
     ) -> Snapshot | None:
         """Verify, open and try an entry; None when another server removed it first."""
-        with self._cache.hold(entry) as held:
-            if not held:
+        with ExitStack() as holding:
+            if not holding.enter_context(self._cache.hold(entry)):
                 return None
             try:
                 verification = self._check_manifest(entry.files, version)
@@ -167,7 +173,10 @@ class Loader:
                     verify_files(entry.files, entry.sha256)
             except ModelRefusedError as error:
                 raise _DamagedError(error.detail, fix=error.fix) from error
-            bundle = open_bundle(entry.files)
+            bundle = open_bundle(entry.files, self._children)
+            if isinstance(bundle.runner, ChildRunner):  # each new child reads the files again
+                bundle.runner.on_close(holding.pop_all().close)
+        queued = bundle.runner if isinstance(bundle.runner, ChildRunner) else None
         try:
             if served is not None and not self._allow_schema_change:
                 _check_compatible(served, bundle.contract)
@@ -188,7 +197,8 @@ class Loader:
             decoder=decoder,
             loaded_at=datetime.now(UTC),
             example_tried=bundle.has_example,
-            runs_inline=seconds <= _INLINE_S,
+            runs_inline=queued is None and seconds <= _INLINE_S,
+            queued=queued,
         )
 
 

@@ -7,7 +7,7 @@ with their locks would cost more than the model. The numbers become metrics when
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -41,15 +41,13 @@ class Tally:
         self._counts[bisect_left(self._bounds, value)] += 1
         self._sum += value
 
-    def metric(self, name: str, text: str) -> HistogramMetricFamily:
-        """The histogram as Prometheus wants it."""
+    def add_to(self, family: HistogramMetricFamily, labels: Sequence[str] = ()) -> None:
+        """Tell `family` the histogram as Prometheus wants it."""
         buckets, total = [], 0
         for bound, count in zip((*self._bounds, float("inf")), self._counts, strict=True):
             total += count
             buckets.append(("+Inf" if bound == float("inf") else str(float(bound)), total))
-        family = HistogramMetricFamily(name, text)
-        family.add_metric([], buckets, self._sum)
-        return family
+        family.add_metric(labels, buckets, self._sum)
 
 
 class ServingMetrics(Collector):
@@ -60,7 +58,7 @@ class ServingMetrics(Collector):
         self._follower = follower
         self._requests: Counter[tuple[str, int]] = Counter()
         self._refusals: Counter[str] = Counter()
-        self._seconds = Tally(_SECONDS)
+        self._seconds: defaultdict[str, Tally] = defaultdict(lambda: Tally(_SECONDS))
         self._batch_rows = Tally(_ROWS)
         self._rows = 0
         self.in_flight = 0
@@ -72,10 +70,10 @@ class ServingMetrics(Collector):
         """One request was answered."""
         self._requests[route, status] += 1
 
-    def prediction(self, status: int, seconds: float) -> None:
-        """One request to /predict was answered."""
-        self._requests["/predict", status] += 1
-        self._seconds.add(seconds)
+    def prediction(self, route: str, status: int, seconds: float) -> None:
+        """One request for predictions was answered."""
+        self._requests[route, status] += 1
+        self._seconds[route].add(seconds)
 
     def batch(self, rows: int) -> None:
         """One call of a model with `rows` rows."""
@@ -117,10 +115,16 @@ class ServingMetrics(Collector):
             loads.add_metric([result], count)
         yield from (requests, errors, refusals, loads)
         yield CounterMetricFamily("modelyard_rows", "Rows given to a model.", value=self._rows)
-        yield self._seconds.metric("modelyard_predict_seconds", "Time of a request to /predict.")
-        yield self._batch_rows.metric("modelyard_batch_rows", "Rows in one call of a model.")
+        seconds = HistogramMetricFamily(
+            "modelyard_predict_seconds", "Time of a request for predictions.", labels=["route"]
+        )
+        for route, tally in self._seconds.items():
+            tally.add_to(seconds, [route])
+        rows = HistogramMetricFamily("modelyard_batch_rows", "Rows in one call of a model.")
+        self._batch_rows.add_to(rows)
+        yield from (seconds, rows)
         yield GaugeMetricFamily(
-            "modelyard_in_flight", "Requests to /predict under way.", value=self.in_flight
+            "modelyard_in_flight", "Requests for predictions under way.", value=self.in_flight
         )
         yield from self._model_metrics()
 
@@ -133,6 +137,11 @@ class ServingMetrics(Collector):
             "modelyard_stale",
             "1 while the registry has not confirmed what is served.",
             value=int(self._follower.report.stale),
+        )
+        yield GaugeMetricFamily(
+            "modelyard_last_swap_succeeded",
+            "0 while what the registry means could not be found, loaded or served.",
+            value=int(self._follower.report.error is None),
         )
         if snapshot is None:
             return

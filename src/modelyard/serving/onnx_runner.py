@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-from modelyard.contract import Contract, Output, OutputKind
+from modelyard.contract import Contract, Output
 from modelyard.errors import ModelRefusedError
+from modelyard.serving.answers import as_predictions
 from modelyard.serving.onnx_graph import (
     InputPlan,
     Tensor,
@@ -57,8 +58,7 @@ class OnnxRunner:
         self._session = model.session
         self._inputs = plan_inputs(model.inputs, contract)
         self._outputs = [choose_output(model.outputs, contract.output)]
-        self._kind = contract.output.kind
-        self._classes = len(contract.output.classes)
+        self._output = contract.output
         self._options = ort.RunOptions()
 
     @property
@@ -73,26 +73,12 @@ class OnnxRunner:
             answer = self._session.run(self._outputs, feed, self._options)[0]
         except Exception as error:
             raise RunnerError(_first_line(error)) from error
-        return self._as_predictions(answer, len(next(iter(columns.values()))))
+        return as_predictions(answer, len(next(iter(columns.values()))), self._output)
 
     def close(self) -> None:
         """Drop the session; a run that was given up ends at its next node."""
         self._options.terminate = True
         del self._session
-
-    def _as_predictions(self, answer: Any, rows: int) -> Predictions:
-        shape = np.shape(answer)
-        if self._kind is OutputKind.CLASS_PROBABILITIES:
-            if shape == (rows, self._classes):
-                return np.asarray(answer)
-        elif shape in ((rows,), (rows, 1)):
-            return np.reshape(answer, rows)
-        elif self._kind is OutputKind.PROBABILITY and shape == (rows, 2):
-            return np.asarray(answer[:, 1])
-        raise RunnerError(
-            f"the graph answered {rows} rows with the shape {list(shape)}, which is no "
-            f"{self._kind.value.replace('_', ' ')} a row"
-        )
 
 
 def _feed(

@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's for its routes, and `/predict` as the served contract has it."""
+"""The OpenAPI document: FastAPI's for its routes, and predictions as the contract has them."""
 
 from __future__ import annotations
 
@@ -7,151 +7,194 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
-from modelyard.contract import Contract, Feature, FeatureType, Output, OutputKind
-from modelyard.serving.predict import PATH
+from modelyard.contract import Contract
+from modelyard.serving import inference, mlflow_scoring, predict
+from modelyard.serving.arrow import MEDIA_TYPE as ARROW
+from modelyard.serving.limits import Limits
+from modelyard.serving.openapi_schemas import (
+    INFERENCE_ERROR,
+    PROBLEM,
+    SCORING_ERROR,
+    Schema,
+    model_schemas,
+)
 from modelyard.serving.problem import CONTENT_TYPE
 from modelyard.serving.snapshot import Snapshot
+from modelyard.serving.wording import Render, render_for, render_mlflow, render_native, render_v2
 
-_ERRORS = {
-    "400": "The body is not JSON.",
+_JSON = "application/json"
+_ERRORS: dict[Render, tuple[str, str]] = {
+    render_native: (CONTENT_TYPE, "Problem"),
+    render_mlflow: (_JSON, "ScoringError"),
+    render_v2: (_JSON, "InferenceError"),
+}
+_STATUSES = {
+    "400": "The body cannot be read.",
+    "404": "Another model, or another version, is served.",
     "408": "The body did not come in time.",
     "413": "Too many bytes, or too many rows.",
-    "415": "The body is not declared as JSON.",
+    "415": "The body is declared as something that is not taken here.",
     "422": "The input does not keep the contract; every faulty field is named.",
     "500": "The model failed.",
     "503": "No model is served, or too many requests at once; see Retry-After.",
 }
-_PROBLEM = {
-    "type": "object",
-    "description": "RFC 9457 problem details; values of the request are never repeated.",
-    "required": ["type", "title", "status", "detail", "instance"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "instance": {"type": "string", "description": "The request's id."},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["loc", "msg"],
-                "properties": {
-                    "loc": {"type": "array", "items": {"type": ["string", "integer"]}},
-                    "msg": {"type": "string"},
-                },
-            },
-        },
-    },
-}
+_HEADERS = {name: {"schema": {"type": "string"}} for name in ("X-Model-Version", "X-Request-Id")}
+_BYTES: Schema = {"type": "string", "format": "binary"}
 
 
-def build_openapi(app: FastAPI, snapshot: Snapshot | None, max_rows: int) -> dict[str, Any]:
+def build_openapi(app: FastAPI, snapshot: Snapshot | None, limits: Limits) -> dict[str, Any]:
     """The document for what is served now."""
     title = f"{snapshot.version.name}, version {snapshot.version.version}" if snapshot else ""
+    contract = snapshot.contract if snapshot else None
     document = get_openapi(
         title=title or "Modelyard: no model is served yet",
         version=app.version,
-        description=snapshot.contract.description if snapshot else "",
+        description=contract.description if contract else "",
         routes=app.routes,
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    schemas["Problem"] = _PROBLEM
-    schemas["Row"] = row_schema(snapshot.contract) if snapshot else {"type": "object"}
-    schemas["Prediction"] = _prediction_schema(snapshot.contract.output if snapshot else Output())
-    for operations in document["paths"].values():
+    schemas |= model_schemas(contract)
+    schemas |= {
+        "Problem": PROBLEM,
+        "ScoringError": SCORING_ERROR,
+        "InferenceError": INFERENCE_ERROR,
+    }
+    for path, operations in document["paths"].items():
         for operation in operations.values():
-            operation["responses"].pop("422", None)  # these routes take no input
-            operation["responses"]["default"] = _problem_response("An error.")
-    predict = {PATH: {"post": _predict_operation(snapshot, max_rows)}}
-    document["paths"] = predict | document["paths"]
+            operation["responses"].pop("422", None)  # these routes take no body
+            operation["responses"]["default"] = _error(path, "An error.")
+    document["paths"] = _predictions(contract, limits) | document["paths"]
     return document
 
 
-def row_schema(contract: Contract) -> dict[str, Any]:
-    """JSON Schema of one row."""
+def _predictions(contract: Contract | None, limits: Limits) -> dict[str, Any]:
+    """The operations that answer predictions, by path."""
+    infer = inference.LABEL
+    versioned = infer.replace("{model}", "{model}/versions/{version}")
     return {
-        "type": "object",
-        "additionalProperties": False,
-        "required": list(contract.names),
-        "properties": {f.name: _feature_schema(f) for f in contract.features},
-        "example": dict(contract.example),
+        predict.PATH: {"post": _predict(contract, limits)},
+        mlflow_scoring.PATH: {"post": _invocations(contract)},
+        infer: {"post": _infer("infer", ["model"])},
+        versioned: {"post": _infer("infer_version", ["model", "version"])},
     }
 
 
-def _feature_schema(feature: Feature) -> dict[str, Any]:
-    is_string = feature.type in (FeatureType.STRING, FeatureType.CATEGORY)
-    schema: dict[str, Any] = {"type": "string" if is_string else feature.type.value}
-    if feature.type is FeatureType.INTEGER:
-        schema["format"] = "int64"
-    if feature.categories and not feature.allow_unknown:
-        schema["enum"] = list(feature.categories)
-    elif is_string:
-        schema["maxLength"] = feature.max_length
-        if feature.categories:
-            schema["examples"] = list(feature.categories)
-    if feature.minimum is not None:
-        schema["minimum"] = feature.minimum
-    if feature.maximum is not None:
-        schema["maximum"] = feature.maximum
-    unit = f"[{feature.unit}]" if feature.unit else ""
-    if text := " ".join(filter(None, (feature.description, unit))):
-        schema["description"] = text
-    return schema
-
-
-def _prediction_schema(output: Output) -> dict[str, Any]:
-    number: dict[str, Any] = {"type": "number"}
-    if output.kind is not OutputKind.VALUE:
-        number |= {"minimum": 0, "maximum": 1}
-    item = number
-    if output.kind is OutputKind.CLASS_PROBABILITIES:
-        item = {
-            "type": "array",
-            "items": number,
-            "minItems": len(output.classes),
-            "maxItems": len(output.classes),
-            "description": "One for each of: " + ", ".join(output.classes),
+def _predict(contract: Contract | None, limits: Limits) -> dict[str, Any]:
+    rows = {"type": "array", "items": _ref("Row"), "minItems": 1, "maxItems": limits.max_rows}
+    content: Schema = {"schema": {"anyOf": [_ref("Row"), rows, _ref("Columns")]}}
+    if contract is not None:
+        content["examples"] = {
+            "row": {"value": dict(contract.example)},
+            "rows": {"value": [dict(contract.example)]},
+            "columns": {"value": {"columns": {k: [v] for k, v in contract.example.items()}}},
         }
-    name = {"type": "string"}
-    return {
-        "type": "object",
-        "required": ["prediction", "model"],
-        "properties": {
-            "prediction": {"type": "array", "items": item, "description": output.description},
-            "model": {
-                "type": "object",
-                "required": ["name", "version"],
-                "properties": {"name": name, "version": name},
-            },
-        },
-    }
-
-
-def _predict_operation(snapshot: Snapshot | None, max_rows: int) -> dict[str, Any]:
-    row = {"$ref": "#/components/schemas/Row"}
-    rows = {"type": "array", "items": row, "minItems": 1, "maxItems": max_rows}
-    content: dict[str, Any] = {"schema": {"anyOf": [row, rows]}}
-    if snapshot is not None:
-        content["example"] = dict(snapshot.contract.example)
-    answer = {"$ref": "#/components/schemas/Prediction"}
-    headers = {name: {"schema": {"type": "string"}} for name in ("X-Model-Version", "X-Request-Id")}
+    answers = {_JSON: {"schema": _ref("Prediction")}, ARROW: {"schema": _BYTES}}
     return {
         "tags": ["prediction"],
-        "summary": "Predict one row, or a list of rows",
+        "summary": "Predict one row, a list of rows, or columns",
+        "description": (
+            f"JSON by row takes {limits.max_rows} rows and {limits.max_body_bytes} bytes. Columns "
+            f"(`columns` must be the first key) and Arrow IPC streams take {limits.max_batch_rows} "
+            f"rows and {limits.max_batch_body_bytes} bytes; a stream needs no compression and has "
+            "no nulls, and its texts are fastest as dictionaries. The answer to a stream is a "
+            "stream, unless `Accept` asks for JSON; `Accept` can ask for a stream as well."
+        ),
         "operationId": "predict",
-        "requestBody": {"required": True, "content": {"application/json": content}},
-        "responses": {
-            "200": {
-                "description": "One prediction a row, in the order of the rows.",
-                "headers": headers,
-                "content": {"application/json": {"schema": answer}},
-            },
-            **{status: _problem_response(text) for status, text in _ERRORS.items()},
+        "requestBody": {
+            "required": True,
+            "content": {_JSON: content, ARROW: {"schema": _BYTES}},
         },
+        "responses": _responses(predict.PATH, "One prediction a row, in their order.", answers),
     }
 
 
-def _problem_response(text: str) -> dict[str, Any]:
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {"description": text, "content": {CONTENT_TYPE: {"schema": schema}}}
+def _invocations(contract: Contract | None) -> dict[str, Any]:
+    table = {"type": "array", "items": {"type": "object"}}
+    layouts: dict[str, Schema] = {
+        "dataframe_split": {
+            "type": "object",
+            "required": ["columns", "data"],
+            "properties": {
+                "columns": {"type": "array", "items": {"type": "string"}},
+                "data": {"type": "array", "items": {"type": "array", "items": {}}},
+            },
+        },
+        "dataframe_records": table,
+        "instances": table,
+        "inputs": {"anyOf": [table, {"type": "object"}]},
+    }
+    content: Schema = {
+        "schema": {
+            "oneOf": [
+                {
+                    "type": "object",
+                    "required": [name],
+                    "properties": {name: layout, "params": {"type": "object"}},
+                }
+                for name, layout in layouts.items()
+            ]
+        }
+    }
+    if contract is not None:
+        row = dict(contract.example)
+        split = {"columns": list(row), "data": [list(row.values())]}
+        content["examples"] = {
+            "dataframe_split": {"value": {"dataframe_split": split}},
+            "dataframe_records": {"value": {"dataframe_records": [row]}},
+            "inputs": {"value": {"inputs": {name: [value] for name, value in row.items()}}},
+        }
+    answers = {_JSON: {"schema": _ref("Scores")}}
+    return {
+        "tags": ["mlflow scoring"],
+        "summary": "Predict, in MLflow's scoring protocol",
+        "description": "Values are cast to the model's types as long as nothing of them is lost.",
+        "operationId": "invocations",
+        "requestBody": {
+            "required": True,
+            "content": {_JSON: content, "text/csv": {"schema": {"type": "string"}}},
+        },
+        "responses": _responses(mlflow_scoring.PATH, "One prediction a row.", answers),
+    }
+
+
+def _infer(operation_id: str, names: list[str]) -> dict[str, Any]:
+    octets = {"application/octet-stream": {"schema": _BYTES}}
+    answers = {_JSON: {"schema": _ref("InferenceResponse")}, **octets}
+    text = {"type": "string"}
+    return {
+        "tags": ["open inference protocol"],
+        "summary": "Predict, in the Open Inference Protocol V2",
+        "description": (
+            "One tensor a feature, of the shape [rows] or [rows, 1]. With the binary tensor "
+            "extension the header Inference-Header-Content-Length tells where the JSON ends, and "
+            "the limits of batches hold."
+        ),
+        "operationId": operation_id,
+        "parameters": [
+            *({"name": name, "in": "path", "required": True, "schema": text} for name in names),
+            {
+                "name": "Inference-Header-Content-Length",
+                "in": "header",
+                "schema": {"type": "integer", "minimum": 0},
+            },
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {_JSON: {"schema": _ref("InferenceRequest")}, **octets},
+        },
+        "responses": _responses(inference.LABEL, "One tensor of predictions.", answers),
+    }
+
+
+def _responses(path: str, text: str, content: dict[str, Any]) -> dict[str, Any]:
+    good = {"description": text, "headers": _HEADERS, "content": content}
+    return {"200": good} | {status: _error(path, text) for status, text in _STATUSES.items()}
+
+
+def _error(path: str, text: str) -> dict[str, Any]:
+    media_type, name = _ERRORS[render_for(path)]
+    return {"description": text, "content": {media_type: {"schema": _ref(name)}}}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}

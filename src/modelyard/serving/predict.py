@@ -1,32 +1,32 @@
-"""`POST /predict`, as straight as it can be: body → rows → columns → runner → answer.
+"""A prediction, as straight as it can be: body → table → runner → answer, for every protocol.
 
-A plain ASGI route in front of FastAPI, whose own handling of a request costs more than everything
-here. Bodies over `LARGE_BODY_BYTES` and slow models go to a thread; whatever is odd goes to
-`faults.examine`, which says what.
+Plain ASGI in front of FastAPI, whose own handling of a request costs more than everything here.
+Bodies over `LARGE_BODY_BYTES` and slow models go to a thread.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
 
 from modelyard.errors import ModelyardError
 from modelyard.serving.batcher import TickBatcher
-from modelyard.serving.body import ClientGoneError, check_headers, read_body
+from modelyard.serving.body import ClientGoneError, Heads
+from modelyard.serving.collector import Collector
 from modelyard.serving.deadlines import Deadlines
-from modelyard.serving.decoder import UNDECODABLE, Row
-from modelyard.serving.faults import check_row_count, examine
+from modelyard.serving.decoder import row_count
+from modelyard.serving.exchange import Answer, Form, Intake, WireProtocol
 from modelyard.serving.holder import Holder
+from modelyard.serving.limits import Limits
 from modelyard.serving.metrics import ServingMetrics
-from modelyard.serving.problem import Headers, Problem, as_problem, render
-from modelyard.serving.request_id import HEADER as REQUEST_ID
-from modelyard.serving.runner import RunnerError
+from modelyard.serving.problem import Headers, Problem, as_problem
+from modelyard.serving.request_id import Marks, log_fields
+from modelyard.serving.runner import RunnerAbsentError, RunnerError, RunnerLostError
 from modelyard.serving.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
@@ -37,18 +37,8 @@ _CLIENT_GONE = 499  # nginx's number; nobody reads it but the metrics
 _SERVER_ERROR = 500
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What one request, and all of them together, may take."""
-
-    max_body_bytes: int
-    max_rows: int
-    max_concurrency: int
-    timeout_s: float
-
-
 class PredictRoute:
-    """Answers requests to `/predict`.
+    """Answers the requests for predictions of every protocol.
 
     Args:
         holder: what is served.
@@ -69,40 +59,47 @@ class PredictRoute:
         self._limits = limits
         self._metrics = metrics
         self._batcher = TickBatcher(metrics.batch)
+        self._collector = Collector(metrics.batch)
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="predict")
+        self._batches: set[asyncio.Task[object]] = set()
+        self._intake: Intake | None = None
         self.deadlines = Deadlines(limits.timeout_s)
 
     def close(self) -> None:
         """Give the threads back."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send, request_id: bytes) -> None:
-        """Answer one request."""
+    async def __call__(
+        self,
+        protocol: WireProtocol,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        heads: Heads,
+        marks: Marks,
+    ) -> None:
+        """Answer one request; the answer has the headers `marks`."""
         started = perf_counter()
-        headers: Headers
         try:
-            snapshot, body = await self._answer(scope, receive)
+            body, headers = await self._answer(protocol, scope, receive, heads)
         except ClientGoneError:
-            self._metrics.prediction(_CLIENT_GONE, perf_counter() - started)
+            self._metrics.prediction(protocol.label, _CLIENT_GONE, perf_counter() - started)
             return
         except Exception as error:  # noqa: BLE001 - the one place where errors become answers
-            status, body, headers = self._refuse(error, request_id)
+            status, body, headers = self._refuse(protocol, error, marks)
         else:
-            status, headers = 200, snapshot.answer_headers
-        headers = [
-            *headers,
-            (b"content-length", b"%d" % len(body)),
-            (REQUEST_ID, request_id),
-        ]
+            status = 200
+        headers = [*headers, (b"content-length", b"%d" % len(body)), *marks]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-        self._metrics.prediction(status, perf_counter() - started)
+        self._metrics.prediction(protocol.label, status, perf_counter() - started)
 
-    async def _answer(self, scope: Scope, receive: Receive) -> tuple[Snapshot, bytes]:
-        """Within the limits on concurrency and time: who answered, and the answer."""
-        if scope["method"] != "POST":
-            raise _method_not_allowed()
-        check_headers(scope["headers"], self._limits.max_body_bytes)
+    async def _answer(
+        self, protocol: WireProtocol, scope: Scope, receive: Receive, heads: Heads
+    ) -> Answer:
+        """Within the limits on concurrency and time: the answer."""
+        form = protocol.form(scope, heads)
+        form.body.check_announced(heads)
         if self._metrics.in_flight >= self._limits.max_concurrency:
             raise _too_busy()
         task = asyncio.current_task()
@@ -111,11 +108,11 @@ class PredictRoute:
         self.deadlines.enter(task)
         body = None
         try:
-            body = await read_body(receive, self._limits.max_body_bytes)
+            body = await form.body.read(receive, self._begin_batch)
             snapshot = self._holder.snapshot
             if snapshot is None:
                 raise self._absence()
-            return snapshot, await self._predict(snapshot, body)
+            return await self._predict(snapshot, form, body)
         except asyncio.CancelledError:
             if not self.deadlines.is_overdue(task):
                 raise
@@ -124,20 +121,38 @@ class PredictRoute:
             raise overdue(self._limits.timeout_s) from None
         finally:
             self.deadlines.leave(task)
+            if self._batches:
+                self._batches.discard(task)
             self._metrics.in_flight -= 1
 
-    async def _predict(self, snapshot: Snapshot, body: bytes) -> bytes:
-        if len(body) > LARGE_BODY_BYTES or not snapshot.runs_inline:
-            return await self._predict_in_thread(snapshot, body)
-        outcome = self._batcher.submit(snapshot, self._read(snapshot, body))
-        predictions = await outcome if isinstance(outcome, asyncio.Future) else outcome
-        return snapshot.encode(predictions)
+    def _begin_batch(self) -> None:
+        """The request that runs is a batch: few of those are held in memory at once."""
+        task = asyncio.current_task()
+        assert task is not None
+        if task not in self._batches and len(self._batches) >= self._limits.max_batch_concurrency:
+            raise _too_busy()
+        self._batches.add(task)
 
-    async def _predict_in_thread(self, snapshot: Snapshot, body: bytes) -> bytes:
-        def work() -> tuple[int, bytes]:
-            rows = self._read(snapshot, body)
-            predictions = snapshot.runner.predict(snapshot.decoder.columns(rows))
-            return len(rows), snapshot.encode(predictions)
+    async def _predict(self, snapshot: Snapshot, form: Form, body: bytes) -> Answer:
+        intake = self._intake
+        if intake is None or intake.snapshot is not snapshot:
+            self._intake = intake = Intake.of(snapshot, self._limits)
+        waits_elsewhere = snapshot.queued is not None
+        if len(body) > LARGE_BODY_BYTES or not (snapshot.runs_inline or waits_elsewhere):
+            return await self._predict_in_thread(intake, form, body)
+        table, encode = form.read(intake, body)
+        batcher = self._collector if waits_elsewhere else self._batcher
+        outcome = batcher.submit(snapshot, table)
+        predictions = await outcome if isinstance(outcome, asyncio.Future) else outcome
+        return encode(snapshot, predictions)
+
+    async def _predict_in_thread(self, intake: Intake, form: Form, body: bytes) -> Answer:
+        snapshot = intake.snapshot
+
+        def work() -> tuple[int, Answer]:
+            table, encode = form.read(intake, body)
+            columns = table if isinstance(table, dict) else snapshot.decoder.columns(table)
+            return row_count(table), encode(snapshot, snapshot.runner.predict(columns))
 
         job = asyncio.get_running_loop().run_in_executor(self._threads, work)
         snapshot.usage.enter()
@@ -146,46 +161,26 @@ class PredictRoute:
         self._metrics.batch(rows)
         return answer
 
-    def _read(self, snapshot: Snapshot, body: bytes) -> Sequence[Row]:
-        """The rows in `body`; raises the Problem that says what is wrong with it."""
-        decoder = snapshot.decoder
-        try:
-            rows = decoder.decode(body)
-        except UNDECODABLE:
-            rows = ()
-        if not rows or not decoder.has_single_keys(body, rows):
-            return decoder.rows(examine(body, snapshot.contract, self._limits.max_rows))
-        check_row_count(len(rows), self._limits.max_rows)
-        return rows
-
-    def _refuse(self, error: Exception, request_id: bytes) -> tuple[int, bytes, Headers]:
-        problem = _model_failed() if isinstance(error, RunnerError) else as_problem(error)
-        text_id = request_id.decode("ascii")
+    def _refuse(
+        self, protocol: WireProtocol, error: Exception, marks: Marks
+    ) -> tuple[int, bytes, Headers]:
+        problem = _model_failed(error) if isinstance(error, RunnerError) else as_problem(error)
+        fields = log_fields(marks)
         is_defect = problem.status == _SERVER_ERROR
+        status, body, headers = protocol.render(problem, fields["request_id"])
         log.log(
             logging.ERROR if is_defect else logging.INFO,
             "%s answered %d: %s",
-            PATH,
-            problem.status,
+            protocol.label,
+            status,
             problem.kind,
-            extra={"fields": {"request_id": text_id}},
+            extra={"fields": fields},
             exc_info=error if is_defect else None,
         )
         self._metrics.refusal(problem.kind)
-        body, headers = render(problem, text_id)
         if (snapshot := self._holder.snapshot) is not None:
             headers.append(snapshot.version_header)
-        return problem.status, body, headers
-
-
-def _method_not_allowed() -> Problem:
-    return Problem(
-        "method-not-allowed",
-        405,
-        "Method Not Allowed",
-        f"{PATH} takes POST.",
-        headers={"allow": "POST"},
-    )
+        return status, body, headers
 
 
 def _too_busy() -> Problem:
@@ -213,10 +208,28 @@ def _slow_client(timeout_s: float) -> Problem:
     )
 
 
-def _model_failed() -> Problem:
-    return Problem(
-        "model-failed",
-        500,
-        "The model failed",
-        "The model failed on this input; the server's log has the reason under this request's id.",
-    )
+def _model_failed(error: RunnerError) -> Problem:
+    match error:
+        case RunnerLostError():  # not 503: a gateway would ask again, and again end a process
+            return Problem(
+                "model-process-lost",
+                502,
+                "The model's process ended",
+                "The process that runs the model ended while it worked on this request, or gave no "
+                "answer; another one takes its place.",
+            )
+        case RunnerAbsentError():
+            return Problem(
+                "model-restarting",
+                503,
+                "The model is being started again",
+                "The process that runs the model has died too often; it is started again.",
+            )
+        case _:
+            return Problem(
+                "model-failed",
+                500,
+                "The model failed",
+                "The model failed on this input; the server's log has the reason under this "
+                "request's id.",
+            )

@@ -25,6 +25,9 @@ from modelyard.serving.report import (
 )
 from modelyard.serving.snapshot import Snapshot
 
+MLFLOW_VERSION = "3.17.2"
+"""Not asked of the package, which the leanest image does not have."""
+
 _bearer = HTTPBearer(auto_error=False, description="The token in SERVING_ADMIN_TOKEN_FILE.")
 Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
@@ -67,6 +70,28 @@ def native_routes(
     )
     async def prometheus() -> Response:
         return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    return routes
+
+
+def mlflow_routes(holder: Holder, follower: Follower) -> APIRouter:
+    """What MLflow's scoring protocol answers beside predictions; `/health` is ours and its."""
+    routes = APIRouter(tags=["mlflow scoring"])
+
+    # MLflow's body is one line feed, which it calls JSON
+    @routes.get("/ping", summary="Is a model served?", response_class=PlainTextResponse)
+    async def ping() -> PlainTextResponse:
+        if holder.snapshot is None:
+            raise follower.absence()
+        return PlainTextResponse("\n")
+
+    @routes.get(
+        "/version",
+        summary="The MLflow version whose scoring protocol is spoken",
+        response_class=PlainTextResponse,
+    )
+    async def mlflow_version() -> PlainTextResponse:
+        return PlainTextResponse(MLFLOW_VERSION)
 
     return routes
 

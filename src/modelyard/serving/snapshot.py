@@ -15,7 +15,7 @@ from modelyard.contract import Contract
 from modelyard.registry import ModelVersion
 from modelyard.serving.decoder import RowDecoder
 from modelyard.serving.problem import Headers, Problem
-from modelyard.serving.runner import Predictions, Runner
+from modelyard.serving.runner import Predictions, QueuedRunner, Runner
 
 
 class Verification(StrEnum):
@@ -96,6 +96,7 @@ class Snapshot:
     loaded_at: datetime
     example_tried: bool
     runs_inline: bool
+    queued: QueuedRunner | None = None
     usage: Usage = field(default_factory=Usage)
 
     @cached_property
@@ -112,6 +113,11 @@ class Snapshot:
     def _answer_end(self) -> bytes:
         model = {"name": self.version.name, "version": self.version.version}
         return b',"model":' + msgspec.json.encode(model) + b"}"
+
+    def check_finite(self, predictions: Predictions) -> None:
+        """Refuse predictions that are no numbers with the 422 `Problem` that names the rows."""
+        if not np.isfinite(predictions).all():
+            raise _without_answer(predictions)
 
     def encode(self, predictions: Predictions) -> bytes:
         """The body of the answer that gives `predictions`.

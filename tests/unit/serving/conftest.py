@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ import pytest
 
 from modelyard.serving.app import create_app
 from modelyard.serving.cache import VersionCache
+from modelyard.serving.child.opening import ChildOptions
 from modelyard.serving.edge import Edge
 from modelyard.serving.follower import Follower
 from modelyard.serving.holder import Holder
@@ -76,33 +78,33 @@ class Server:
 MakeServer = Callable[..., Server]
 
 
+def build_server(folder: Path, registry: FolderRegistry | None = None, **values: Any) -> Server:
+    """A server with its files in `folder`; `values` are settings."""
+    token = folder / "token"
+    token.write_text(f"{TOKEN}\n")
+    values = {"serving_admin_token_file": token, "serving_poll_interval_s": 60.0, **values}
+    settings = ServingSettings(model_uri=str(URI), serving_cache_dir=folder / "cache", **values)
+    registry = registry or FolderRegistry(folder / "registry")
+    cache = VersionCache(settings.serving_cache_dir, settings.serving_cache_versions)
+    cache.prepare()
+    loader = Loader(
+        URI,
+        registry,
+        cache,
+        require_manifest=settings.serving_require_manifest,
+        allow_schema_change=settings.serving_allow_schema_change,
+        children=ChildOptions.of(settings),
+    )
+    holder = Holder()
+    follower = Follower(loader, holder, settings.serving_poll_interval_s)
+    app = create_app(settings, holder, follower)
+    return Server(app, holder, follower, loader, registry, cache, folder)
+
+
 @pytest.fixture
 def make_server(tmp_path: Path) -> MakeServer:
     """Builds a server; keyword arguments are settings."""
-
-    def make(registry: FolderRegistry | None = None, **values: Any) -> Server:
-        token = tmp_path / "token"
-        token.write_text(f"{TOKEN}\n")
-        values = {"serving_admin_token_file": token, "serving_poll_interval_s": 60.0, **values}
-        settings = ServingSettings(
-            model_uri=str(URI), serving_cache_dir=tmp_path / "cache", **values
-        )
-        registry = registry or FolderRegistry(tmp_path / "registry")
-        cache = VersionCache(settings.serving_cache_dir, settings.serving_cache_versions)
-        cache.prepare()
-        loader = Loader(
-            URI,
-            registry,
-            cache,
-            require_manifest=settings.serving_require_manifest,
-            allow_schema_change=settings.serving_allow_schema_change,
-        )
-        holder = Holder()
-        follower = Follower(loader, holder, settings.serving_poll_interval_s)
-        app = create_app(settings, holder, follower)
-        return Server(app, holder, follower, loader, registry, cache, tmp_path)
-
-    return make
+    return partial(build_server, tmp_path)
 
 
 @pytest.fixture

@@ -9,11 +9,14 @@ import numpy as np
 import pytest
 
 from modelyard.contract import Contract
-from modelyard.serving.decoder import UNDECODABLE, RowDecoder
+from modelyard.serving.decoder import RowDecoder
 from modelyard.serving.faults import examine
+from modelyard.serving.json_text import UNDECODABLE
+from modelyard.serving.limits import Size
 from modelyard.serving.problem import Problem
 from unit.serving.model_folders import CONTRACT, ROW
 
+SIZE = Size(2**20, 1000, "", "")
 VALUES = [
     *(
         "0",
@@ -74,7 +77,7 @@ def fast(decoder: RowDecoder, body: bytes):
 
 def slow(decoder: RowDecoder, contract: Contract, body: bytes):
     try:
-        return decoder.rows(examine(body, contract, 1000))
+        return decoder.rows(examine(body, contract, SIZE, 32))
     except Problem:
         return None
 

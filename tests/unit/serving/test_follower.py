@@ -272,16 +272,30 @@ def test_a_damaged_cache_is_mended_when_the_registry_answers(make_server: MakeSe
     follow(server, work)
 
 
+def waits_after(follower: Follower, failures: range) -> list[float]:
+    found = []
+    for follower._failures in failures:
+        found.append(follower._delay_s())
+    return found
+
+
 def test_the_wait_grows_while_the_registry_is_down_and_is_bounded(make_server: MakeServer):
     server = make_server(serving_poll_interval_s=2.0)
-    follower: Follower = server.follower
-    waits = []
-    for failures in range(8):
-        follower._failures = failures
-        waits.append(follower._delay_s())
-    assert 1.5 <= waits[0] <= 2.5
-    assert all(wait <= 15 * 1.25 for wait in waits)
-    assert waits[4] > waits[0]
+    server.registry.add(1)
+
+    async def work(_: httpx.AsyncClient) -> None:
+        await until(lambda: served(server) == "1")
+        waits = waits_after(server.follower, range(8))
+        assert 1.5 <= waits[0] <= 2.5
+        assert waits[4] > waits[0]
+        assert all(wait <= 15 * 1.25 for wait in waits)
+
+    follow(server, work)
+
+
+def test_a_server_without_a_model_never_waits_long(make_server: MakeServer):
+    server = make_server(serving_poll_interval_s=2.0)
+    assert all(wait <= 2 * 1.25 for wait in waits_after(server.follower, range(8)))
 
 
 def test_stopping_ends_a_reload_that_waits(make_server: MakeServer):

@@ -139,7 +139,7 @@ FAULTS: list[tuple[str, str, str]] = [
     ("note", '"\\ud800"', "must be valid Unicode text"),
     ("note", '"\\udc00\\ud800"', "must be valid Unicode text"),
     ("note", "7", "must be a string"),
-    ("note", "[" * 400 + "]" * 400, "must be a string"),
+    ("note", "[" * 20 + "]" * 20, "must be a string"),
 ]
 
 
@@ -223,6 +223,8 @@ def test_a_name_that_cannot_be_shown_is_not(server: Server, name: str):
         b"\xef\xbb\xbf" + json.dumps(ROW).encode(),
         raw("note", '"\xc3"').replace(b"\xc3\x83", b"\xc3"),
         b"[" * 250_000,
+        raw("note", "[" * 32 + "]" * 32),
+        raw("note", '{"a":' * 32 + "1" + "}" * 32),
         b'{"amount":' * 100_000,
         b"[" * 100_000 + b"]" * 100_000,
         b"\x00" * 100,
@@ -507,7 +509,9 @@ def test_a_retired_model_is_closed_when_its_last_request_is_answered(server: Ser
     assert blocking.closed.is_set()
 
 
-def test_large_bodies_are_answered_like_small_ones(server: Server):
+def test_large_bodies_are_answered_like_small_ones(make_server: MakeServer):
+    server = make_server(serving_max_rows=3000)
+    server.serve(1)
     rows = [row(amount=number % 1000) for number in range(3000)]
     assert len(json.dumps(rows)) > LARGE_BODY_BYTES
     answer = post(server, rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -141,7 +142,28 @@ def test_the_documentation_is_typed_by_the_served_model(server: Server):
         "responses"
     ].keys()
     assert {"/health", "/livez", "/model", "/admin/reload", "/metrics"} <= document["paths"].keys()
-    assert "/openapi.json" in server.ask("GET", "/docs").text
+    columns = document["components"]["schemas"]["Columns"]["properties"]["columns"]
+    assert columns["properties"]["hour"]["items"] == row["properties"]["hour"]
+    content = document["paths"]["/predict"]["post"]["requestBody"]["content"]
+    assert content.keys() == {"application/json", "application/vnd.apache.arrow.stream"}
+    assert content["application/json"]["examples"]["row"]["value"] == ROW
+    infer = document["components"]["schemas"]["InferenceRequest"]
+    assert [tensor["name"] for tensor in infer["example"]["inputs"]] == list(ROW)
+
+
+def test_swagger_ui_comes_from_this_server_alone(server: Server):
+    page = server.ask("GET", "/docs").text
+    assert "/openapi.json" in page
+    addresses = re.findall(r"""(?:src|href)=["']([^"']+)["']""", page)
+    assert len(addresses) == 3
+    for address in addresses:
+        assert address.startswith("/docs/assets/")
+        answer = server.ask("GET", address)
+        assert answer.status_code == 200
+        assert len(answer.content) > 500
+    assert not re.search(r"https?://", page)
+    check_problem(server.ask("GET", "/docs/assets/nothing"), 404)
+    check_problem(server.ask("GET", "/docs/assets/../../secret"), 404)
 
 
 def test_the_documentation_changes_with_the_model(server: Server):
@@ -188,8 +210,8 @@ def test_metrics_count_what_happened(server: Server):
     assert samples["modelyard_errors_total", ("class", "client"), predict] == 1
     assert samples["modelyard_refusals_total", ("reason", "invalid-input")] == 1
     assert samples["modelyard_rows_total",] == 4
-    assert samples["modelyard_predict_seconds_count",] == 3
-    assert samples["modelyard_predict_seconds_bucket", ("le", "+Inf")] == 3
+    assert samples["modelyard_predict_seconds_count", predict] == 3
+    assert samples["modelyard_predict_seconds_bucket", ("le", "+Inf"), predict] == 3
     assert samples["modelyard_batch_rows_sum",] == 4
     assert samples["modelyard_in_flight",] == 0
     assert samples["modelyard_ready",] == 1

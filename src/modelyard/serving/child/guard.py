@@ -1,0 +1,53 @@
+"""What a child does before it loads a model: it limits its memory, and its life to the server's."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import resource
+import select
+import signal
+from pathlib import Path
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_STATM = Path("/proc/self/statm")
+_UNTOUCHED_BYTES = 2**31
+
+
+def die_with_server(lifeline: int) -> None:
+    """Be killed, with every process of this group, as soon as the server's end of a pipe closes.
+
+    The kernel does it, whatever the model is at: no thread of ours has to get a turn. Elsewhere
+    than on Linux a child notices only when it waits for its next question.
+
+    Args:
+        lifeline: file number of the pipe's reading end; nothing is ever written to it.
+    """
+    if not hasattr(fcntl, "F_SETSIG"):
+        return
+    fcntl.fcntl(lifeline, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(lifeline, fcntl.F_SETSIG, signal.SIGKILL)
+    flags = fcntl.fcntl(lifeline, fcntl.F_GETFL)
+    fcntl.fcntl(lifeline, fcntl.F_SETFL, flags | os.O_ASYNC)
+    if select.select([lifeline], [], [], 0)[0]:  # it closed before the kernel was told
+        os.killpg(0, signal.SIGKILL)
+
+
+def limit_memory(limit_bytes: int) -> None:
+    """Let an allocation fail that would take this process far over `limit_bytes`; 0: no limit.
+
+    The kernel limits the data that a process has mapped, and libraries map a gigabyte at a time
+    that they never touch: the limit is that much higher. It stops a call that runs away; who grows
+    slowly is replaced by the server, which is told `resident_bytes` with each answer.
+    """
+    if limit_bytes:
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes + _UNTOUCHED_BYTES, hard))
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds."""
+    try:
+        return int(_STATM.read_bytes().split()[1]) * _PAGE_BYTES
+    except OSError:  # not Linux: the most it ever held, in KiB
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,198 @@
+"""What the server and a child say to each other over a socket.
+
+A message is its length, 4 bytes little-endian, and a MessagePack array; columns and predictions
+travel as their own bytes. Nothing here can carry code: the server does not trust a child.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+_LENGTH = struct.Struct("<I")
+HEAD_BYTES = _LENGTH.size
+MAX_MESSAGE_BYTES = 2**30
+_READ_BYTES = 2**18
+
+Array = npt.NDArray[Any]
+
+
+class WireError(Exception):
+    """The other side said something that is no message."""
+
+
+class Load(msgspec.Struct, tag=True, array_like=True):
+    """Load the model version whose files are in `folder`."""
+
+    folder: str
+
+
+class Loaded(msgspec.Struct, tag=True, array_like=True):
+    """It is loaded.
+
+    `classes` are those of a classifier that tells probabilities, else empty; `only_labels` says
+    that it is a classifier that tells none.
+    """
+
+    description: str
+    classes: list[str]
+    only_labels: bool
+
+
+class Bind(msgspec.Struct, tag=True, array_like=True):
+    """What will come, and what is wanted.
+
+    Columns come in the order of `names`, to be cast to `dtypes`; the model takes them as one
+    matrix of `matrix_dtype` when that is not empty. `class_order` picks and orders the columns of
+    the probabilities; when it is empty the model's own prediction is wanted.
+    """
+
+    names: list[str]
+    dtypes: list[str]
+    matrix_dtype: str
+    class_order: list[int]
+
+
+class Bound(msgspec.Struct, tag=True, array_like=True):
+    """Questions may come."""
+
+
+class Column(msgspec.Struct, array_like=True):
+    """One column: its bytes, or its strings when the dtype is object."""
+
+    dtype: str
+    data: bytes | list[str]
+
+
+class Ask(msgspec.Struct, tag=True, array_like=True):
+    """Predict for `rows` rows."""
+
+    rows: int
+    columns: list[Column]
+
+
+class Answer(msgspec.Struct, tag=True, array_like=True):
+    """Predictions as bytes, and the memory that the child holds by now."""
+
+    dtype: str
+    shape: list[int]
+    data: bytes
+    resident_bytes: int
+
+
+class Failed(msgspec.Struct, tag=True, array_like=True):
+    """The model raised; `is_fatal` when the child should not be asked again."""
+
+    message: str
+    is_fatal: bool = False
+
+
+ToChild = Load | Bind | Ask
+FromChild = Loaded | Bound | Answer | Failed
+
+_encode = msgspec.msgpack.Encoder().encode
+_to_child: msgspec.msgpack.Decoder[ToChild] = msgspec.msgpack.Decoder(ToChild)
+_from_child: msgspec.msgpack.Decoder[FromChild] = msgspec.msgpack.Decoder(FromChild)
+
+
+def frame(message: ToChild | FromChild) -> bytes:
+    """`message` as it goes over the wire."""
+    body = _encode(message)
+    if len(body) > MAX_MESSAGE_BYTES:
+        raise WireError(f"a message of {len(body)} bytes")
+    return _LENGTH.pack(len(body)) + body
+
+
+def body_bytes(head: bytes | bytearray | memoryview) -> int:
+    """How many bytes follow a message's `head`; raises WireError when that is too many."""
+    size: int = _LENGTH.unpack(head)[0]
+    if size > MAX_MESSAGE_BYTES:
+        raise WireError(f"a message of {size} bytes")
+    return size
+
+
+def parse_to_child(body: bytes | bytearray) -> ToChild:
+    """A message for the child; raises WireError."""
+    try:
+        return _to_child.decode(body)
+    except msgspec.MsgspecError as error:
+        raise WireError(str(error)) from error
+
+
+def parse_from_child(body: bytes | bytearray) -> FromChild:
+    """A message of the child; raises WireError."""
+    try:
+        return _from_child.decode(body)
+    except (msgspec.MsgspecError, RecursionError) as error:
+        raise WireError(str(error)) from error
+
+
+class Readable(Protocol):
+    """What `receive` needs of a blocking socket."""
+
+    def recv_into(self, buffer: memoryview, /) -> int:
+        """Wait for bytes; how many came, 0 when the other side has gone."""
+
+
+def receive(end: Readable) -> bytearray | None:
+    """The next message's body from `end`; None when the other side has gone."""
+    head = _receive_exactly(end, HEAD_BYTES)
+    return None if head is None else _receive_exactly(end, body_bytes(head))
+
+
+def _receive_exactly(end: Readable, size: int) -> bytearray | None:
+    data = bytearray(size)
+    view, got = memoryview(data), 0
+    while got < size:
+        count = end.recv_into(view[got : got + _READ_BYTES])
+        if count == 0:
+            return None
+        got += count
+    return data
+
+
+def ask(columns: Mapping[str, Array], names: Sequence[str]) -> Ask:
+    """The question for `columns`, each of shape [n], in the order of `names`."""
+    packed = []
+    for name in names:
+        column = columns[name]
+        is_text = column.dtype.kind == "O"
+        # an array's own memory: encoding copies it once
+        data: Any = column.tolist() if is_text else np.ascontiguousarray(column).data
+        packed.append(Column(column.dtype.str, data))
+    return Ask(len(columns[names[0]]), packed)
+
+
+def columns_of(question: Ask) -> list[Array]:
+    """The columns of `question`, each of shape [rows]; those of numbers are read-only."""
+    columns: list[Array] = []
+    for packed in question.columns:
+        if isinstance(packed.data, list):
+            column = np.empty(len(packed.data), dtype=object)
+            column[:] = packed.data
+        else:
+            column = np.frombuffer(packed.data, dtype=np.dtype(packed.dtype))
+        columns.append(column)
+    return columns
+
+
+def answer(predictions: Array, resident_bytes: int) -> Answer:
+    """The answer that gives `predictions`, an array of numbers."""
+    data: Any = np.ascontiguousarray(predictions).data
+    return Answer(predictions.dtype.str, list(predictions.shape), data, resident_bytes)
+
+
+def predictions_of(said: Answer) -> Array:
+    """The predictions in `said`, read-only; raises WireError when they are no array of numbers."""
+    try:
+        dtype = np.dtype(said.dtype)
+        if dtype.kind not in "biuf" or min(said.shape, default=-1) < 0:
+            raise WireError(f"predictions of the type {said.dtype[:20]}")
+        return np.frombuffer(said.data, dtype=dtype).reshape(said.shape)
+    except (TypeError, ValueError) as error:
+        raise WireError(f"predictions that are no array: {error}") from error

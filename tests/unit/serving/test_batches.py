@@ -1,0 +1,362 @@
+"""Many rows in one request: columnar JSON and Arrow, in and out."""
+
+from __future__ import annotations
+
+import json
+import random
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from modelyard.serving.arrow_stream import read_stream as read_arrow_stream
+from modelyard.serving.columns import Encoded
+from unit.serving.conftest import MakeServer, Server
+from unit.serving.model_folders import ROW, contract_with
+from unit.serving.protocol_requests import (
+    ARROW,
+    arrow_stream,
+    lists_of,
+    post,
+    read_stream,
+    rows_of,
+    strict_json,
+)
+
+ROWS = rows_of(1, 2.5, 3)
+LISTS = lists_of(ROWS)
+TABLE = pa.table(LISTS)
+PATH = "/predict"
+
+
+def columnar(server: Server, **changes: Any) -> httpx.Response:
+    return post(server, PATH, {"columns": LISTS | changes})
+
+
+def arrow(server: Server, table: pa.Table | bytes, **headers: str) -> httpx.Response:
+    body = table if isinstance(table, bytes) else arrow_stream(table)
+    return post(server, PATH, body, content_type=ARROW, **headers)
+
+
+def with_column(name: str, values: Any, kind: pa.DataType | None = None) -> pa.Table:
+    index = TABLE.column_names.index(name)
+    return TABLE.set_column(index, name, pa.array(values, kind) if kind else pa.array(values))
+
+
+def check_faults(answer: httpx.Response, *expected: tuple[list[Any], str]) -> None:
+    assert answer.status_code == 422, answer.text
+    found = [(fault["loc"], fault["msg"]) for fault in strict_json(answer)["errors"]]
+    assert found == [(["body", *place], message) for place, message in expected]
+
+
+# -- columnar JSON -----------------------------------------------------------------------------
+
+
+def test_columns_are_answered_as_rows_are(server: Server):
+    answer = columnar(server)
+    assert strict_json(answer) == post(server, PATH, ROWS).json()
+    assert answer.json()["prediction"] == [1001.0, 1002.5, 1003.0]
+    backwards = dict(reversed(LISTS.items()))
+    assert post(server, PATH, json.dumps({"columns": backwards}, indent=2)).status_code == 200
+    assert columnar(server, note=["a:b", "", "{"]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "message"),
+    [
+        ({"amount": [1, 2, "3"]}, ["amount", 2], "must be a number"),
+        ({"amount": [1, None, 3]}, ["amount", 1], "must be a number"),
+        ({"amount": [1, True, 3]}, ["amount", 1], "must be a number"),
+        ({"amount": [1, float("nan"), 3]}, ["amount", 1], "must be finite"),
+        ({"amount": [1, 2, 1000]}, ["amount", 2], "must be at most 999"),
+        ({"amount": [1, 2, 10**400]}, ["amount", 2], "is too large"),
+        ({"amount": [1, [2], 3]}, ["amount", 1], "must be a number"),
+        ({"hour": [1, 2.0, 3]}, ["hour", 1], "must be a whole number"),
+        ({"hour": [1, 2, 2**63]}, ["hour", 2], "is too large"),
+        ({"note": ["a", "b", "123456789"]}, ["note", 2], "must have at most 8 characters"),
+        ({"note": ["a", "b", "\ud800"]}, ["note", 2], "must be valid Unicode text"),
+        ({"is online": [True, 1, False]}, ["is online", 1], "must be true or false"),
+        ({"amount": [1, 2]}, ["amount"], "must have as many rows as the longest column, 3"),
+        ({"amount": 1}, ["amount"], "must be a list of values"),
+        ({"amount": {}}, ["amount"], "must be a list of values"),
+        ({"shade": [1, 2, 3]}, ["shade"], "is not a feature of this model."),
+    ],
+    ids=str,
+)
+def test_a_faulty_column_is_named(
+    server: Server, changes: dict[str, Any], place: list[Any], message: str
+):
+    check_faults(columnar(server, **changes), (["columns", *place], message))
+
+
+def test_what_is_no_table_is_refused(server: Server):
+    for value in (1, [], None, "x"):
+        message = "must be one object with a list for each feature"
+        check_faults(post(server, PATH, {"columns": value}), (["columns"], message))
+    check_faults(
+        post(server, PATH, {"columns": LISTS, "index": [0]}),
+        (["index"], "stands beside the columns"),
+    )
+    empty = {name: [] for name in ROW}
+    check_faults(
+        post(server, PATH, {"columns": empty}), (["columns"], "must hold at least one row")
+    )
+    text = json.dumps(LISTS)[:-1] + ', "hour": [1, 2, 3]}'
+    check_faults(
+        post(server, PATH, f'{{"columns": {text}}}'), (["columns", "hour"], "stands more than once")
+    )
+    twice = f'{{"columns": {json.dumps(LISTS)}, "columns": {json.dumps(LISTS)}}}'
+    assert post(server, PATH, twice).status_code == 422
+    assert post(server, PATH, '{"columns": {' + "[" * 250_000).status_code == 400
+    missing = post(server, PATH, {"columns": {}})
+    assert [error["msg"] for error in missing.json()["errors"]] == ["is required"] * len(ROW)
+
+
+def test_columns_may_have_more_rows_and_bytes_than_rows_may(make_server: MakeServer):
+    server = make_server(
+        serving_max_body_bytes=1024,
+        serving_max_rows=10,
+        serving_max_batch_rows=2000,
+        serving_max_batch_body_bytes=200_000,
+    )
+    server.serve(1)
+    many = lists_of(rows_of(*(number % 999 for number in range(2000))))
+    body = json.dumps({"columns": many})
+    answer = post(server, PATH, body)
+    assert answer.json()["prediction"][:2] == [1000.0, 1001.0]
+
+    async def pieces():
+        for start in range(0, len(body), 100):
+            yield body[start : start + 100].encode()
+
+    headers = {"content-type": "application/json"}
+    assert server.ask("POST", PATH, content=pieces(), headers=headers).status_code == 200
+    over = {name: [*values, values[0]] for name, values in many.items()}
+    answer = post(server, PATH, {"columns": over})
+    assert answer.status_code == 413
+    assert "SERVING_MAX_BATCH_ROWS" in answer.json()["detail"]
+    answer = post(server, PATH, {"columns": {name: values * 5 for name, values in many.items()}})
+    assert answer.status_code == 413
+    assert "SERVING_MAX_BATCH_BODY_BYTES" in answer.json()["detail"]
+    answer = post(server, PATH, b" " * 1025)
+    assert "SERVING_MAX_BODY_BYTES" in answer.json()["detail"]
+    assert post(server, PATH, [ROW] * 11).status_code == 413
+
+
+def test_a_batch_that_never_ends_is_refused_at_its_limit(make_server: MakeServer):
+    server = make_server(serving_max_body_bytes=1024, serving_max_batch_body_bytes=4096)
+    server.serve(1)
+    sent = 0
+
+    async def endless():
+        nonlocal sent
+        yield b'{"columns": {"amount": ['
+        while True:
+            sent += 1
+            yield b"1," * 50
+
+    headers = {"content-type": "application/json"}
+    assert server.ask("POST", PATH, content=endless(), headers=headers).status_code == 413
+    assert sent < 60
+
+
+# -- Arrow -------------------------------------------------------------------------------------
+
+
+def test_a_stream_is_answered_with_a_stream(server: Server):
+    answer = arrow(server, TABLE)
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"] == ARROW
+    assert answer.headers["x-model-version"] == "1"
+    table = read_stream(answer.content)
+    assert table.column_names == ["answer"]
+    assert table["answer"].to_pylist() == [1001.0, 1002.5, 1003.0]
+
+
+def test_accept_chooses_the_form_of_the_answer(server: Server):
+    assert arrow(server, TABLE, accept="application/json").json()["prediction"][0] == 1001.0
+    answer = post(server, PATH, ROWS, accept=ARROW)
+    assert read_stream(answer.content)["answer"].to_pylist() == [1001.0, 1002.5, 1003.0]
+    for accept in ("*/*", "text/html, */*;q=0.8", "application/json, " + ARROW):
+        assert post(server, PATH, ROW, accept=accept).json()["prediction"] == [1012.5]
+        assert arrow(server, TABLE, accept=accept).headers["content-type"] == ARROW
+
+
+STRINGS = ["grocery", "electronics", "grocery"]
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "kind"),
+    [
+        ("amount", [1, 2, 3], pa.int8()),
+        ("amount", [1, 2, 3], pa.uint64()),
+        ("amount", [1, 2, 3], pa.float32()),
+        ("amount", [1, 2, 3], pa.float16()),
+        ("hour", [1, 2, 3], pa.uint8()),
+        ("hour", [1, 2, 3], pa.int32()),
+        ("hour", [1, 2, 3], pa.uint64()),
+        ("hour", [1, 2, 3], pa.dictionary(pa.int8(), pa.int64())),
+        ("merchant_category", STRINGS, pa.large_string()),
+        ("merchant_category", STRINGS, pa.string_view()),
+        ("merchant_category", STRINGS, pa.dictionary(pa.int32(), pa.string())),
+        ("merchant_category", STRINGS, pa.dictionary(pa.uint8(), pa.large_string())),
+        ("note", STRINGS[:1] * 3, pa.dictionary(pa.int16(), pa.string())),
+    ],
+    ids=str,
+)
+def test_types_that_lose_nothing_are_taken(
+    server: Server, name: str, values: Any, kind: pa.DataType
+):
+    assert arrow(server, with_column(name, values, kind)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "kind", "place", "message"),
+    [
+        ("amount", [1, None, 3], None, [], "must not have nulls"),
+        ("note", ["a", None, "b"], None, [], "must not have nulls"),
+        (
+            "note",
+            ["a", None, "b"],
+            pa.dictionary(pa.int8(), pa.string()),
+            [],
+            "must not have nulls",
+        ),
+        ("amount", [None] * 3, pa.null(), [], "must be a column of numbers"),
+        ("amount", ["1", "2", "3"], None, [], "must be a column of numbers"),
+        ("amount", [True] * 3, None, [], "must be a column of numbers"),
+        ("amount", [[1], [2], [3]], None, [], "must be a column of numbers"),
+        ("amount", [1, 2, 3], pa.decimal128(5), [], "must be a column of numbers"),
+        ("amount", [1, 2, 3], pa.timestamp("s"), [], "must be a column of numbers"),
+        ("amount", [b"1"] * 3, pa.binary(), [], "must be a column of numbers"),
+        ("amount", [1, float("nan"), 3], None, [1], "must be finite"),
+        ("amount", [1, 2, -3], None, [2], "must be at least 0"),
+        ("hour", [1.0, 2.0, 3.0], None, [], "must be a column of whole numbers"),
+        ("hour", [1, 2, 2**63], pa.uint64(), [2], "is too large"),
+        ("is online", [0, 1, 0], None, [], "must be a column of booleans"),
+        ("note", [1, 2, 3], None, [], "must be a column of strings"),
+        ("note", [b"a"] * 3, pa.binary(), [], "must be a column of strings"),
+        ("note", ["a", "123456789", "b"], None, [1], "must have at most 8 characters"),
+        ("merchant_category", ["grocery", "x", "x"], None, [1], "must be one of: "),
+    ],
+    ids=str,
+)
+def test_a_faulty_column_of_a_stream_is_named(
+    server: Server, name: str, values: Any, kind: Any, place: list[Any], message: str
+):
+    answer = arrow(server, with_column(name, values, kind))
+    assert answer.status_code == 422, answer.text
+    fault = answer.json()["errors"][0]
+    assert fault["loc"] == ["body", name, *place]
+    assert fault["msg"].startswith(message)
+
+
+def test_names_and_rows_of_a_stream_are_checked(server: Server):
+    check_faults(arrow(server, TABLE.drop(["hour"])), (["hour"], "is required"))
+    check_faults(
+        arrow(server, TABLE.append_column("shade", pa.array([1, 2, 3]))),
+        (["shade"], "is not a feature of this model."),
+    )
+    check_faults(
+        arrow(server, TABLE.append_column("hour", TABLE["hour"])),
+        (["hour"], "stands more than once"),
+    )
+    check_faults(arrow(server, TABLE.slice(0, 0)), ([], "must hold at least one row"))
+
+
+def test_a_stream_of_many_batches_and_a_slice_are_read_whole(server: Server):
+    batches = [TABLE.slice(1, 2), TABLE, TABLE.slice(0, 1)]
+    answer = arrow(server, pa.concat_tables(batches))
+    expected = [1002.5, 1003.0, 1001.0, 1002.5, 1003.0, 1001.0]
+    assert read_stream(answer.content)["answer"].to_pylist() == expected
+
+
+def test_what_is_no_stream_is_refused(server: Server):
+    good = arrow_stream(TABLE)
+    end = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+    unended = good.removesuffix(end)
+    bodies = [b"", b"x", b"\xff" * 100, unended[:-8], good[:100], b"ARROW1\0\0" + good, end + good]
+    bodies += [unended + b"x", b"\xff\xff\xff\xff\x00\x00\x00\x7f" + good, b"\0" * 64]
+    for body in bodies:
+        assert arrow(server, body).status_code == 400, body[:20]
+    assert arrow(server, unended).status_code == 200
+    for compression in ("lz4", "zstd"):
+        options = pa.ipc.IpcWriteOptions(compression=compression)
+        answer = arrow(server, arrow_stream(TABLE, options))
+        assert answer.status_code == 400
+        assert "without compression" in answer.json()["detail"]
+
+
+def test_damaged_streams_never_break_the_server(server: Server):
+    chance = random.Random(7)
+    good = arrow_stream(with_column("note", STRINGS[:1] * 3, pa.dictionary(pa.int8(), pa.string())))
+
+    async def main(client: httpx.AsyncClient) -> set[int]:
+        statuses = set()
+        for _ in range(1500):
+            body = bytearray(good)
+            for _ in range(chance.randint(1, 3)):
+                place = chance.randrange(len(body))
+                body[place : place + chance.choice([1, 1, 4, 8])] = chance.randbytes(
+                    chance.choice([1, 1, 4, 8])
+                )
+            answer = await client.post(PATH, content=bytes(body), headers={"content-type": ARROW})
+            statuses.add(answer.status_code)
+        return statuses
+
+    assert server.run(main) <= {200, 400, 413, 422}
+
+
+def test_streams_have_the_limits_of_batches(make_server: MakeServer):
+    server = make_server(
+        serving_max_body_bytes=1024, serving_max_rows=1, serving_max_batch_rows=1000
+    )
+    server.serve(1)
+    table = pa.concat_tables([TABLE] * 333)
+    assert arrow(server, table).status_code == 200
+    assert arrow(server, pa.concat_tables([table, TABLE])).status_code == 413
+
+
+def test_class_probabilities_are_a_column_each(make_server: MakeServer):
+    server = make_server()
+    server.serve(1)
+    output = {"name": "p", "kind": "class_probabilities", "classes": ["a", "b"]}
+    snapshot = server.holder.snapshot
+
+    class Two:
+        description = "two"
+
+        def predict(self, columns):
+            return np.tile(np.array([[0.25, 0.75]]), (len(columns["amount"]), 1))
+
+        def close(self):
+            pass
+
+    contract = snapshot.contract.model_validate(contract_with(output=output))
+    server.holder.snapshot = replace(snapshot, runner=Two(), contract=contract)
+    table = read_stream(arrow(server, TABLE).content)
+    assert table.to_pydict() == {"a": [0.25] * 3, "b": [0.75] * 3}
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()], ids=str)
+@pytest.mark.parametrize("different", [1, 5, 63, 64, 65, 3000])
+def test_texts_come_through_as_they_are(kind: pa.DataType, different: int):
+    chance = random.Random(different)
+    alphabet = ["a", "b", "\0", "é", "€", "😀", "grocery-"]
+    words = {
+        "".join(chance.choices(alphabet, k=chance.randint(0, 6))) for _ in range(different * 4)
+    }
+    texts = chance.choices(sorted(words)[:different], k=3000)
+    texts += ["", "x" * chance.choice([7, 8, 9, 40])]
+    table = pa.concat_tables([pa.table({"t": pa.array(part, kind)}) for part in (texts, texts[:3])])
+    for given in (table, table.slice(1000, 1500), pa.table({"t": table["t"].dictionary_encode()})):
+        if kind == pa.string_view() and given.schema.field("t").type != kind:
+            continue  # pyarrow cannot encode those
+        column = read_arrow_stream(arrow_stream(given), lambda _: None, lambda _: None)["t"]
+        plain = (
+            np.array(column.values, object)[column.codes] if isinstance(column, Encoded) else column
+        )
+        assert list(plain) == given["t"].to_pylist()
