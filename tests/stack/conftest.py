@@ -17,7 +17,15 @@ import pytest
 from stack.driver import FIGURES, ROOT, Stack, engine_version
 
 # Cheap and stateless first, then the story of the README, then what breaks it, then the end.
-ORDER = ("test_images", "test_start", "test_secrets", "test_training", "test_bad_days", "test_end")
+ORDER = (
+    "test_images",
+    "test_start",
+    "test_secrets",
+    "test_training",
+    "test_bad_days",
+    "test_end",
+    "test_readme",
+)
 NO_ENGINE = (
     "THE STACK TESTS DID NOT RUN: no Docker engine answers. `make engine` starts one on a Debian "
     "machine; elsewhere start Docker Desktop or dockerd."

@@ -93,6 +93,7 @@ class Stack:
             **os.environ,
             **images,
             "TRAINING_CPU_IMAGE": "modelyard/training:test",
+            "DATASET_IMAGE": "modelyard/dataset:test",
             "COMPOSE_PROJECT_NAME": self.project,
             "COMPOSE_FILE": compose_files(root=self.root),
             "COMPOSE_PROGRESS": "plain",
@@ -161,7 +162,10 @@ class Stack:
 
     def version(self) -> str:
         """The version of the model that answers; empty while none does."""
-        return self.predict().headers.get("x-model-version", "")
+        try:
+            return self.predict().headers.get("x-model-version", "")
+        except httpx.TransportError:  # the connection went with the server that was killed
+            return ""
 
     @contextmanager
     def stopped(self, *services: str, how: str = "stop") -> Iterator[None]:

@@ -149,9 +149,16 @@ def test_training_reserves_the_gpu_and_the_overlay_takes_the_reservation_away() 
     assert device["capabilities"] == ["gpu"]
     overlay = load(CPU)["services"]
     assert overlay["training"]["deploy"] == RESET
-    assert overlay["training"]["build"]["args"] == {"TORCH": "cpu"}
+    for name in ("dataset", "training"):
+        assert overlay[name]["build"]["args"] == {"TORCH": "cpu"}
     assert overlay["training"]["image"] != SERVICES["training"]["image"]
-    assert overlay["dataset"]["image"] == overlay["training"]["image"]
+
+
+def test_whatever_run_training_starts_first_can_be_built_by_itself() -> None:
+    """`docker compose run` starts what it depends on before it builds the image it runs."""
+    for name in SERVICES["training"]["depends_on"]:
+        assert "build" in SERVICES[name], name
+        assert SERVICES[name]["image"] != SERVICES["training"]["image"]
 
 
 def test_the_offline_overlay_replaces_every_public_image_by_a_stand_in_of_its_tag() -> None:
