@@ -1,0 +1,1 @@
+"""Modelyard beside its peers, measured on this machine."""
