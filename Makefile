@@ -80,6 +80,9 @@ integration: .venv/.ready ## real MLflow, Postgres, S3 and DVC; no Docker, no ro
 stack: .venv/.ready ## the stack on the real engine
 	$(BIN)/pytest tests/stack
 
+bench: .venv/.ready ## speed beside peers and limits, into benchmarks/README.md (a quarter of an hour)
+	$(BIN)/python -W ignore -m benchmarks.serving
+
 engine: ## a Docker engine on a Debian machine without a container registry (root)
 	ci/docker/engine.sh up
 

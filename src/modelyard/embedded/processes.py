@@ -137,14 +137,15 @@ def inherited(environment: Mapping[str, str]) -> dict[str, str]:
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """SIGTERM to the child and its own children, SIGKILL to what is left after a while."""
     for number in (signal.SIGTERM, signal.SIGKILL):
+        deadline = time.monotonic() + _STOP_TIMEOUT_S
         try:
             os.killpg(process.pid, number)
-        except ProcessLookupError:
+            while time.monotonic() < deadline:
+                process.poll()  # a child that ended stays in its group until it is asked
+                os.killpg(process.pid, 0)
+                time.sleep(_POLL_S / 5)
+        except ProcessLookupError:  # nobody is left in the group
             return
-        try:
-            process.wait(_STOP_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            continue
 
 
 def _tail(log: Path) -> str:
