@@ -8,7 +8,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modelyard.contract import Contract, Output
@@ -79,6 +79,7 @@ def test_an_answer_that_is_no_array_of_numbers_is_refused(dtype, shape, data):
 
 
 @given(st.binary(max_size=200))
+@example(b"\x93\xa6Failed\xa2x\xff\xc2")  # a string that is not UTF-8
 def test_no_bytes_of_a_child_do_more_than_be_refused(body: bytes):
     try:
         said = wire.parse_from_child(body)

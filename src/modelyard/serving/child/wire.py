@@ -128,7 +128,7 @@ def parse_from_child(body: bytes | bytearray) -> FromChild:
     """A message of the child; raises WireError."""
     try:
         return _from_child.decode(body)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(str(error)) from error
 
 
