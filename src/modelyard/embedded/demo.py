@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 
+from modelyard.embedded.mlflow_server import START_TIMEOUT_S, answers, start_mlflow
 from modelyard.embedded.processes import Processes, StartError, require_free_port
 from modelyard.settings import DemoSettings
 from modelyard.training.experiment import Experiment, read_experiment
@@ -22,7 +23,6 @@ from modelyard.training.project import find_project
 
 Say = Callable[[str], None]
 
-_START_TIMEOUT_S = 120.0
 _FOLLOW_TIMEOUT_S = 30.0
 _PROBE_TIMEOUT_S = 2.0
 _JSON = "application/json"
@@ -52,7 +52,6 @@ class Layout:
         return {
             "MLFLOW_TRACKING_URI": self.mlflow_url,
             "MLFLOW_DISABLE_TELEMETRY": "true",
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
             "WORKSPACE": str(self.state / "workspace"),
             "DVC_CACHE_DIR": str(self.state / "dvc-cache"),
             "DVC_REMOTE_URL": str(self.state / "dvc-store"),
@@ -75,7 +74,11 @@ def run_demo(settings: DemoSettings, root: Path, say: Say) -> None:
     experiment = read_experiment(root / settings.modelyard_config)
     with Processes(layout.state / "logs") as processes:
         say(f"1/4  MLflow on {layout.mlflow_url}")
-        _start_mlflow(processes, layout)
+        records, artifacts = (
+            f"sqlite:///{layout.state / 'mlflow.db'}",
+            str(layout.state / "artifacts"),
+        )
+        start_mlflow(processes, settings.mlflow_port, records, artifacts, layout.environment)
         say("2/4  dataset into the store")
         _run_entrypoint(processes, layout, "dataset")
         say("3/4  training")
@@ -84,17 +87,6 @@ def run_demo(settings: DemoSettings, root: Path, say: Say) -> None:
         _start_serving(processes, layout, experiment)
         _show(layout, experiment, say)
         processes.wait()
-
-
-def _start_mlflow(processes: Processes, layout: Layout) -> None:
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
-    command += ["--port", str(layout.settings.mlflow_port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{layout.state / 'mlflow.db'}"]
-    command += ["--serve-artifacts", "--artifacts-destination", str(layout.state / "artifacts")]
-    probe = f"{layout.mlflow_url}/api/2.0/mlflow/experiments/search?max_results=1"
-    processes.start(
-        "mlflow", command, layout.environment, lambda: _answers(probe), _START_TIMEOUT_S
-    )
 
 
 def _run_entrypoint(processes: Processes, layout: Layout, job: str) -> None:
@@ -109,11 +101,11 @@ def _start_serving(processes: Processes, layout: Layout, experiment: Experiment)
         "serving",
         [sys.executable, "-m", "modelyard.serving"],
         {**layout.environment, "MODEL_URI": uri},
-        lambda: _answers(f"{layout.serving_url}/livez"),
-        _START_TIMEOUT_S,
+        lambda: answers(f"{layout.serving_url}/livez"),
+        START_TIMEOUT_S,
     )
     deadline = time.monotonic() + _FOLLOW_TIMEOUT_S
-    while not _answers(f"{layout.serving_url}/health"):
+    while not answers(f"{layout.serving_url}/health"):
         if time.monotonic() > deadline:
             answer = httpx.get(f"{layout.serving_url}/health", timeout=_PROBE_TIMEOUT_S)
             raise StartError(f"Serving has no model after {_FOLLOW_TIMEOUT_S:g} s: {answer.text}")
@@ -135,10 +127,3 @@ def _show(layout: Layout, experiment: Experiment, say: Say) -> None:
   logs, state   {layout.state}
 
 Ctrl-C stops everything.""")
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=_PROBE_TIMEOUT_S).status_code == httpx.codes.OK
-    except httpx.HTTPError:
-        return False

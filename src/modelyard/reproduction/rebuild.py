@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import socket
 import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-import httpx
-
+from modelyard.embedded.mlflow_server import start_mlflow
 from modelyard.embedded.processes import Processes, inherited
 from modelyard.errors import ReproductionError
 from modelyard.registry import RegistryClient
 
-_START_TIMEOUT_S = 120.0
-_PROBE_TIMEOUT_S = 2.0
 _LOG_LINES = 15
 _DATA_EXIT_CODE = 4
 
@@ -77,21 +73,8 @@ def _start_mlflow(processes: Processes, scratch: Path) -> str:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={port}"]
-    command += ["--workers=1", f"--backend-store-uri=sqlite:///{scratch / 'mlflow.db'}"]
-    command += ["--serve-artifacts", f"--artifacts-destination={scratch / 'artifacts'}"]
-    settings = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    probe_url = f"{url}/api/2.0/mlflow/experiments/search?max_results=1"
-    processes.start("mlflow", command, settings, lambda: _answers(probe_url), _START_TIMEOUT_S)
-    return url
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=_PROBE_TIMEOUT_S).status_code == httpx.codes.OK
-    except httpx.HTTPError:
-        return False
+    records = f"sqlite:///{scratch / 'mlflow.db'}"
+    return start_mlflow(processes, port, records, str(scratch / "artifacts"))
 
 
 def _failed(code: int, log: Path) -> ReproductionError:
