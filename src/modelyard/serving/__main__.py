@@ -6,10 +6,12 @@ under way finish, for at most `DRAIN_S` seconds.
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 import socket
 import sys
+from functools import partial
 
 import uvicorn
 
@@ -18,6 +20,7 @@ from modelyard.registry import RegistryClient, parse_model_uri
 from modelyard.serving.app import create_app
 from modelyard.serving.cache import VersionCache
 from modelyard.serving.child.opening import ChildOptions
+from modelyard.serving.connection import Connection
 from modelyard.serving.follower import Follower
 from modelyard.serving.holder import Holder
 from modelyard.serving.loader import Loader
@@ -64,10 +67,11 @@ def serve(settings: ServingSettings) -> None:
         )
         holder = Holder()
         follower = Follower(loader, holder, settings.serving_poll_interval_s)
+        app = create_app(settings, holder, follower)
         config = uvicorn.Config(
-            create_app(settings, holder, follower),
+            app,
             loop="uvloop",
-            http="httptools",
+            http=partial(Connection, app.direct),  # type: ignore[arg-type]  # called like a class
             ws="none",
             lifespan="on",
             log_config=None,
@@ -82,6 +86,7 @@ def serve(settings: ServingSettings) -> None:
         log.info(
             "Follows %s at %s; listens on port %d.", uri, registry.tracking_uri, _port(listener)
         )
+        gc.freeze()  # what was imported lives as long as the process: never look through it again
         try:
             uvicorn.Server(config).run(sockets=[listener])
         finally:  # uvicorn raises the signal that ended it again

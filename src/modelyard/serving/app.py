@@ -13,9 +13,11 @@ from starlette.exceptions import HTTPException
 
 from modelyard.errors import ModelyardError
 from modelyard.serving.admin import AdminToken
+from modelyard.serving.batcher import TickBatcher
+from modelyard.serving.direct import DirectRoute
 from modelyard.serving.documentation import add_documentation
 from modelyard.serving.edge import REQUEST_ID, Edge
-from modelyard.serving.exchange import WireProtocol
+from modelyard.serving.exchange import Intakes, WireProtocol
 from modelyard.serving.follower import Follower
 from modelyard.serving.holder import Holder
 from modelyard.serving.inference import InferenceProtocol
@@ -27,6 +29,7 @@ from modelyard.serving.native import NativeProtocol
 from modelyard.serving.openapi import build_openapi
 from modelyard.serving.predict import PredictRoute
 from modelyard.serving.problem import Problem, as_problem
+from modelyard.serving.request_id import RequestIds
 from modelyard.serving.routes import mlflow_routes, native_routes
 from modelyard.serving.wording import render_for
 from modelyard.settings import ServingSettings
@@ -36,7 +39,9 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
     """The whole server; its lifespan starts and stops `follower`."""
     metrics = ServingMetrics(holder, follower)
     limits = Limits.of(settings)
-    predict = PredictRoute(holder, follower.absence, limits, metrics)
+    intakes = Intakes(limits)
+    batcher = TickBatcher(metrics.batch)
+    predict = PredictRoute(holder, follower.absence, intakes, batcher, metrics)
     token = AdminToken(settings.serving_admin_token_file)
 
     @asynccontextmanager
@@ -70,7 +75,10 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
     app.add_exception_handler(Exception, _answer_error)
     at_paths: list[WireProtocol] = [NativeProtocol(limits), MlflowProtocol(limits)]
     protocols = {protocol.label: protocol for protocol in at_paths}
-    return Edge(app, predict, protocols, InferenceProtocol(limits).at, holder, metrics)
+    match = InferenceProtocol(limits).at
+    ids = RequestIds()
+    direct = DirectRoute(protocols, match, holder, intakes, batcher, metrics, ids)
+    return Edge(app, predict, direct, protocols, match, holder, metrics, ids)
 
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:

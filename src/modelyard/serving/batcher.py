@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -17,12 +16,14 @@ from modelyard.serving.decoder import Columns, Row, Table, row_count
 from modelyard.serving.runner import Predictions
 from modelyard.serving.snapshot import Snapshot
 
+Done = Callable[[Predictions | Exception], None]
+"""Takes what came of a request's rows; it must not raise."""
 
-@dataclass(frozen=True)
-class _Waiting:
+
+class _Waiting(NamedTuple):
     snapshot: Snapshot
     table: Table
-    predictions: asyncio.Future[Predictions]
+    done: Done
 
 
 class TickBatcher:
@@ -38,22 +39,19 @@ class TickBatcher:
         self._arrived = 0
         self._was_lone = True
 
-    def submit(self, snapshot: Snapshot, table: Table) -> Predictions | asyncio.Future[Predictions]:
-        """Predictions for the rows of `table`, now or at the end of this tick."""
-        loop = asyncio.get_running_loop()
+    def submit(self, snapshot: Snapshot, table: Table, done: Done) -> None:
+        """Call `done` with predictions for the rows of `table`, now or at the end of this tick."""
         self._arrived += 1
         if self._arrived == 1:
-            loop.call_soon(self._end_tick)
+            asyncio.get_running_loop().call_soon(self._end_tick)
             if self._was_lone:
-                return self._score(snapshot, table)
-        waiting = _Waiting(snapshot, table, loop.create_future())
+                self._score_group([_Waiting(snapshot, table, done)])
+                return
         snapshot.usage.enter()
-        self._waiting.append(waiting)
-        return waiting.predictions
+        self._waiting.append(_Waiting(snapshot, table, done))
 
-    def _end_tick(self) -> None:
-        self._was_lone = self._arrived == 1
-        self._arrived = 0
+    def flush(self) -> None:
+        """Score what waits now, before the tick ends."""
         waiting, self._waiting = self._waiting, []
         groups: dict[tuple[int, bool], list[_Waiting]] = {}
         for item in waiting:
@@ -61,6 +59,13 @@ class TickBatcher:
             groups.setdefault(key, []).append(item)
         for group in groups.values():
             self._score_group(group)
+        for item in waiting:
+            item.snapshot.usage.leave()
+
+    def _end_tick(self) -> None:
+        self._was_lone = self._arrived == 1
+        self._arrived = 0
+        self.flush()
 
     def _score_group(self, group: list[_Waiting]) -> None:
         snapshot = group[0].snapshot
@@ -68,7 +73,7 @@ class TickBatcher:
             predictions = self._score(snapshot, _join([item.table for item in group]))
         except Exception as error:  # noqa: BLE001 - each request gets its own answer
             if len(group) == 1:
-                _fail(group[0], error)
+                group[0].done(error)
             else:  # one request's rows must not cost the others theirs
                 for item in group:
                     self._score_group([item])
@@ -76,10 +81,8 @@ class TickBatcher:
         start = 0
         for item in group:
             end = start + row_count(item.table)
-            if not item.predictions.done():
-                item.predictions.set_result(predictions[start:end])
+            item.done(predictions[start:end])
             start = end
-            snapshot.usage.leave()
 
     def _score(self, snapshot: Snapshot, table: Table) -> Predictions:
         if isinstance(table, dict):
@@ -97,9 +100,3 @@ def _join(tables: list[Table]) -> Table:
         columns = cast("list[Columns]", tables)
         return {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
     return [row for rows in cast("list[Sequence[Row]]", tables) for row in rows]
-
-
-def _fail(item: _Waiting, error: Exception) -> None:
-    if not item.predictions.done():
-        item.predictions.set_exception(error)
-    item.snapshot.usage.leave()

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from modelyard.serving.direct import DirectRoute
 from modelyard.serving.exchange import WireProtocol
 from modelyard.serving.holder import Holder
 from modelyard.serving.metrics import ServingMetrics
@@ -30,28 +31,33 @@ class Edge:
     Args:
         app: answers everything but predictions.
         predict_route: answers predictions.
+        direct: answers those of them that a connection need not bring here.
         protocols: the protocol at each path that takes them.
         match: the protocol at a path that is not among those, or None.
         holder: what is served.
         metrics: counts.
+        ids: names the requests.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         predict_route: PredictRoute,
+        direct: DirectRoute,
         protocols: Mapping[str, WireProtocol],
         match: Callable[[str], WireProtocol | None],
         holder: Holder,
         metrics: ServingMetrics,
+        ids: RequestIds,
     ) -> None:
+        self.direct = direct
         self._app = app
         self._predict = predict_route
         self._protocols = protocols
         self._match = match
         self._holder = holder
         self._metrics = metrics
-        self._ids = RequestIds()
+        self._ids = ids
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or take part in start and stop."""

@@ -55,6 +55,21 @@ class Intake:
         return ColumnsDecoder(self.contract)
 
 
+class Intakes:
+    """The intake of the snapshot that was asked about last; there is hardly ever another one."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._last: Intake | None = None
+
+    def of(self, snapshot: Snapshot) -> Intake:
+        """The intake of `snapshot`."""
+        last = self._last
+        if last is None or last.snapshot is not snapshot:
+            self._last = last = Intake.of(snapshot, self.limits)
+        return last
+
+
 class Form(Protocol):
     """One way to ask: which bodies it takes, what they mean, how the answer is written."""
 

@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from modelyard.serving.follower import Follower
 from modelyard.serving.holder import Holder
+from modelyard.serving.scores import Scores
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 512, 4096, 32768)
@@ -62,6 +63,7 @@ class ServingMetrics(Collector):
         self._batch_rows = Tally(_ROWS)
         self._rows = 0
         self.in_flight = 0
+        self.scores = Scores()
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -122,7 +124,7 @@ class ServingMetrics(Collector):
             tally.add_to(seconds, [route])
         rows = HistogramMetricFamily("modelyard_batch_rows", "Rows in one call of a model.")
         self._batch_rows.add_to(rows)
-        yield from (seconds, rows)
+        yield from (seconds, rows, self.scores.family())
         yield GaugeMetricFamily(
             "modelyard_in_flight", "Requests for predictions under way.", value=self.in_flight
         )

@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from time import perf_counter
 
 from starlette.types import Receive, Scope, Send
@@ -19,14 +20,13 @@ from modelyard.serving.batcher import TickBatcher
 from modelyard.serving.body import ClientGoneError, Heads
 from modelyard.serving.collector import Collector
 from modelyard.serving.deadlines import Deadlines
-from modelyard.serving.decoder import row_count
-from modelyard.serving.exchange import Answer, Form, Intake, WireProtocol
+from modelyard.serving.decoder import Table
+from modelyard.serving.exchange import Answer, Form, Intake, Intakes, WireProtocol
 from modelyard.serving.holder import Holder
-from modelyard.serving.limits import Limits
 from modelyard.serving.metrics import ServingMetrics
 from modelyard.serving.problem import Headers, Problem, as_problem
 from modelyard.serving.request_id import Marks, log_fields
-from modelyard.serving.runner import RunnerAbsentError, RunnerError, RunnerLostError
+from modelyard.serving.runner import Predictions, RunnerAbsentError, RunnerError, RunnerLostError
 from modelyard.serving.snapshot import Snapshot
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,8 @@ class PredictRoute:
     Args:
         holder: what is served.
         absence: says why nothing is served.
-        limits: see `Limits`.
+        intakes: what a snapshot takes.
+        batcher: scores the rows of those models that run in this process.
         metrics: counts.
     """
 
@@ -51,18 +52,19 @@ class PredictRoute:
         self,
         holder: Holder,
         absence: Callable[[], ModelyardError],
-        limits: Limits,
+        intakes: Intakes,
+        batcher: TickBatcher,
         metrics: ServingMetrics,
     ) -> None:
         self._holder = holder
         self._absence = absence
-        self._limits = limits
+        self._intakes = intakes
+        self._limits = limits = intakes.limits
         self._metrics = metrics
-        self._batcher = TickBatcher(metrics.batch)
+        self._batcher = batcher
         self._collector = Collector(metrics.batch)
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="predict")
         self._batches: set[asyncio.Task[object]] = set()
-        self._intake: Intake | None = None
         self.deadlines = Deadlines(limits.timeout_s)
 
     def close(self) -> None:
@@ -134,31 +136,38 @@ class PredictRoute:
         self._batches.add(task)
 
     async def _predict(self, snapshot: Snapshot, form: Form, body: bytes) -> Answer:
-        intake = self._intake
-        if intake is None or intake.snapshot is not snapshot:
-            self._intake = intake = Intake.of(snapshot, self._limits)
+        intake = self._intakes.of(snapshot)
         waits_elsewhere = snapshot.queued is not None
         if len(body) > LARGE_BODY_BYTES or not (snapshot.runs_inline or waits_elsewhere):
             return await self._predict_in_thread(intake, form, body)
         table, encode = form.read(intake, body)
-        batcher = self._collector if waits_elsewhere else self._batcher
-        outcome = batcher.submit(snapshot, table)
-        predictions = await outcome if isinstance(outcome, asyncio.Future) else outcome
+        if waits_elsewhere:
+            predictions = await self._collector.submit(snapshot, table)
+        else:
+            predictions = await self._score_in_tick(snapshot, table)
+        self._metrics.scores.add(snapshot, predictions)
         return encode(snapshot, predictions)
+
+    def _score_in_tick(self, snapshot: Snapshot, table: Table) -> asyncio.Future[Predictions]:
+        outcome: asyncio.Future[Predictions] = asyncio.get_running_loop().create_future()
+        self._batcher.submit(snapshot, table, partial(_resolve, outcome))
+        return outcome
 
     async def _predict_in_thread(self, intake: Intake, form: Form, body: bytes) -> Answer:
         snapshot = intake.snapshot
 
-        def work() -> tuple[int, Answer]:
+        def work() -> tuple[Predictions, Answer]:
             table, encode = form.read(intake, body)
             columns = table if isinstance(table, dict) else snapshot.decoder.columns(table)
-            return row_count(table), encode(snapshot, snapshot.runner.predict(columns))
+            predictions = snapshot.runner.predict(columns)
+            return predictions, encode(snapshot, predictions)
 
         job = asyncio.get_running_loop().run_in_executor(self._threads, work)
         snapshot.usage.enter()
         job.add_done_callback(lambda _: snapshot.usage.leave())  # also when nobody waits any more
-        rows, answer = await asyncio.shield(job)
-        self._metrics.batch(rows)
+        predictions, answer = await asyncio.shield(job)
+        self._metrics.batch(len(predictions))
+        self._metrics.scores.add(snapshot, predictions)
         return answer
 
     def _refuse(
@@ -181,6 +190,15 @@ class PredictRoute:
         if (snapshot := self._holder.snapshot) is not None:
             headers.append(snapshot.version_header)
         return status, body, headers
+
+
+def _resolve(outcome: asyncio.Future[Predictions], predictions: Predictions | Exception) -> None:
+    if outcome.done():  # its deadline has passed, or its client has gone
+        return
+    if isinstance(predictions, Exception):
+        outcome.set_exception(predictions)
+    else:
+        outcome.set_result(predictions)
 
 
 def _too_busy() -> Problem:
