@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from itertools import groupby
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -53,12 +54,8 @@ class TickBatcher:
     def flush(self) -> None:
         """Score what waits now, before the tick ends."""
         waiting, self._waiting = self._waiting, []
-        groups: dict[tuple[int, bool], list[_Waiting]] = {}
-        for item in waiting:
-            key = (id(item.snapshot), type(item.table) is dict)
-            groups.setdefault(key, []).append(item)
-        for group in groups.values():
-            self._score_group(group)
+        for _, group in groupby(waiting, key=_kind):
+            self._score_group(list(group))
         for item in waiting:
             item.snapshot.usage.leave()
 
@@ -90,6 +87,11 @@ class TickBatcher:
             return snapshot.runner.predict(table)
         self._observe(len(table))
         return snapshot.runner.predict(snapshot.decoder.columns(table))
+
+
+def _kind(item: _Waiting) -> tuple[Snapshot, bool]:
+    """What the items of one call have in common."""
+    return item.snapshot, type(item.table) is dict
 
 
 def _join(tables: list[Table]) -> Table:

@@ -17,13 +17,14 @@ from modelyard.serving.body import Heads
 from modelyard.serving.exchange import Answer, Encode, Form, Intakes, WireProtocol
 from modelyard.serving.holder import Holder
 from modelyard.serving.metrics import ServingMetrics
-from modelyard.serving.problem import Problem
+from modelyard.serving.problem import Headers, Problem
 from modelyard.serving.request_id import Marks, RequestIds
 from modelyard.serving.runner import Predictions
 from modelyard.serving.snapshot import Snapshot
 
 MAX_BODY_BYTES = 64 * 1024
 """Larger bodies come in several reads, and are worth a thread."""
+_OK = b"HTTP/1.1 200 OK\r\n"
 Reply = Callable[[Answer | None], None]
 """Takes the answer of a request, or None when it was declined."""
 
@@ -72,6 +73,8 @@ class DirectRoute:
         self._batcher = batcher
         self._metrics = metrics
         self._ids = ids
+        self._head = b""
+        self._head_of: tuple[Headers, Headers] = ([], [])
 
     def enter(self, url: bytes, heads: Heads) -> Entry | None:
         """What is known of a POST with these headers; None when it is declined."""
@@ -115,6 +118,14 @@ class DirectRoute:
     def flush(self) -> None:
         """Reply to all that wait for the end of this tick."""
         self._batcher.flush()
+
+    def head(self, defaults: Headers, headers: Headers) -> bytes:
+        """Status line and headers that an answer shares with the one before it, as a rule."""
+        if defaults is not self._head_of[0] or headers is not self._head_of[1]:
+            lines = (name + b": " + value + b"\r\n" for name, value in (*defaults, *headers))
+            self._head = b"".join((_OK, *lines))
+            self._head_of = (defaults, headers)
+        return self._head
 
     def _look_up(self, url: bytes) -> tuple[WireProtocol, Scope] | None:
         if b"%" in url or b"?" in url or not url.isascii():
