@@ -134,6 +134,13 @@ class ServingSettings(RegistrySettings):
     serving_request_timeout_s: float = Field(
         5.0, gt=0, description="Seconds a prediction may take, from its first byte to its answer."
     )
+    serving_drain_s: float = Field(
+        1.5,
+        ge=0,
+        le=60,
+        description="Seconds between SIGTERM, when the server stops being ready, and the closing "
+        "of its port.",
+    )
     serving_log_format: str = Field(
         "json", pattern="^(json|plain)$", description="json (one object a line) or plain."
     )

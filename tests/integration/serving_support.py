@@ -117,6 +117,7 @@ class ServingProcess:
             "SERVING_POLL_INTERVAL_S": "0.2",
             "SERVING_ADMIN_TOKEN_FILE": str(token),
             "REGISTRY_TIMEOUT_S": "20",
+            "SERVING_DRAIN_S": "0",
             **settings,
         }
         with self.log_path.open("wb") as log:

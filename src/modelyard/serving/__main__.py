@@ -1,7 +1,8 @@
 """`python -m modelyard.serving`: serve what `MODEL_URI` means, until SIGTERM.
 
-One process with one worker; more of them are more containers. A signal lets the requests that are
-under way finish, for at most `DRAIN_S` seconds.
+One process with one worker; more of them are more containers. SIGTERM makes it not ready at once;
+after `SERVING_DRAIN_S` it closes its port and lets the requests that are under way finish, for at
+most `FINISH_S` seconds.
 """
 
 from __future__ import annotations
@@ -17,17 +18,19 @@ import uvicorn
 
 from modelyard.errors import ConfigError, ModelyardError
 from modelyard.registry import RegistryClient, parse_model_uri
+from modelyard.serving.allocator import configure_allocator
 from modelyard.serving.app import create_app
 from modelyard.serving.cache import VersionCache
 from modelyard.serving.child.opening import ChildOptions
 from modelyard.serving.connection import Connection
+from modelyard.serving.drain import DrainingServer
 from modelyard.serving.follower import Follower
 from modelyard.serving.holder import Holder
 from modelyard.serving.loader import Loader
 from modelyard.serving.logs import configure_logs
 from modelyard.settings import ServingSettings, read_settings
 
-DRAIN_S = 15
+FINISH_S = 15
 _BACKLOG = 2048
 _KEEP_ALIVE_S = 75  # longer than the gateway's, so that the gateway is the one that closes
 
@@ -52,6 +55,7 @@ def serve(settings: ServingSettings) -> None:
     Raises:
         ConfigError: the address, the cache folder or the port cannot be used.
     """
+    configure_allocator()
     configure_logs(settings.serving_log_level, settings.serving_log_format)
     uri = parse_model_uri(settings.model_uri)
     cache = VersionCache(settings.serving_cache_dir, settings.serving_cache_versions)
@@ -79,7 +83,7 @@ def serve(settings: ServingSettings) -> None:
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=_KEEP_ALIVE_S,
-            timeout_graceful_shutdown=DRAIN_S,
+            timeout_graceful_shutdown=FINISH_S,
             backlog=_BACKLOG,
         )
         listener = _listen(settings.serving_host, settings.serving_port)
@@ -88,7 +92,9 @@ def serve(settings: ServingSettings) -> None:
         )
         gc.freeze()  # what was imported lives as long as the process: never look through it again
         try:
-            uvicorn.Server(config).run(sockets=[listener])
+            DrainingServer(config, app.direct.drain, settings.serving_drain_s).run(
+                sockets=[listener]
+            )
         finally:  # uvicorn raises the signal that ended it again
             log.info("Stopped.")
 

@@ -16,6 +16,7 @@ from modelyard.serving.admin import AdminToken
 from modelyard.serving.batcher import TickBatcher
 from modelyard.serving.direct import DirectRoute
 from modelyard.serving.documentation import add_documentation
+from modelyard.serving.drain import Drain
 from modelyard.serving.edge import REQUEST_ID, Edge
 from modelyard.serving.exchange import Intakes, WireProtocol
 from modelyard.serving.follower import Follower
@@ -38,6 +39,7 @@ from modelyard.settings import ServingSettings
 def create_app(settings: ServingSettings, holder: Holder, follower: Follower) -> Edge:
     """The whole server; its lifespan starts and stops `follower`."""
     metrics = ServingMetrics(holder, follower)
+    drain = Drain()
     limits = Limits.of(settings)
     intakes = Intakes(limits)
     batcher = TickBatcher(metrics.batch)
@@ -62,9 +64,9 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.include_router(native_routes(holder, follower, metrics, token))
-    app.include_router(mlflow_routes(holder, follower))
-    app.include_router(metadata_routes(holder, follower, app.version))
+    app.include_router(native_routes(holder, follower, metrics, token, drain))
+    app.include_router(mlflow_routes(holder, follower, drain))
+    app.include_router(metadata_routes(holder, follower, app.version, drain))
     app.include_router(repository_routes(holder, follower, token))
     app.openapi = lambda: build_openapi(  # type: ignore[method-assign]  # as FastAPI documents it
         app, holder.snapshot, limits
@@ -77,7 +79,7 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
     protocols = {protocol.label: protocol for protocol in at_paths}
     match = InferenceProtocol(limits).at
     ids = RequestIds()
-    direct = DirectRoute(protocols, match, holder, intakes, batcher, metrics, ids)
+    direct = DirectRoute(protocols, match, holder, intakes, batcher, metrics, ids, drain)
     return Edge(app, predict, direct, protocols, match, holder, metrics, ids)
 
 

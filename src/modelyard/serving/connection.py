@@ -19,6 +19,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from modelyard.serving.direct import DirectRoute, Entry
 from modelyard.serving.exchange import Answer
 
+_HIGH_WATER_BYTES = 1024 * 1024
+"""What may wait for the application. Uvicorn's own 64 KiB pause the reading of a large body, and
+start it again, with every read."""
 _KEPT = b"content-length: "
 _CLOSED = b"connection: close\r\ncontent-length: "
 
@@ -70,16 +73,19 @@ class Connection(HttpToolsProtocol):
             self._entry = self._direct.enter(self.url, heads)
             if self._entry is not None:
                 self._body = b""
-                self._keeps_alive = parser.should_keep_alive()
+                self._keeps_alive = parser.should_keep_alive() and not self._direct.drain.is_on
                 return
         self._begin_cycle()
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
-        if self._entry is None:
-            super().on_body(body)
-        else:
+        if self._entry is not None:
             self._body += body
+        elif not self.cycle.response_complete:
+            self.cycle.body += body
+            if len(self.cycle.body) > _HIGH_WATER_BYTES:
+                self.flow.pause_reading()
+            self.cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """The request is whole."""
@@ -175,7 +181,8 @@ class Connection(HttpToolsProtocol):
         self._begin_cycle()
         self.cycle.keep_alive = self._keeps_alive
         if self._body:
-            super().on_body(self._body)
+            self.cycle.body += self._body
+            self.cycle.message_event.set()
         if is_whole:
             super().on_message_complete()
 
@@ -186,3 +193,5 @@ class Connection(HttpToolsProtocol):
         self.headers += headers  # the list that is in the scope
         self.expect_100_continue = expects
         super().on_headers_complete()
+        if self._direct.drain.is_on:
+            self.cycle.keep_alive = False

@@ -14,6 +14,7 @@ from starlette.types import Scope
 
 from modelyard.serving.batcher import TickBatcher
 from modelyard.serving.body import Heads
+from modelyard.serving.drain import Drain
 from modelyard.serving.exchange import Answer, Encode, Form, Intakes, WireProtocol
 from modelyard.serving.holder import Holder
 from modelyard.serving.metrics import ServingMetrics
@@ -51,6 +52,7 @@ class DirectRoute:
         batcher: scores.
         metrics: counts.
         ids: names the requests.
+        drain: whether clients should go elsewhere.
     """
 
     def __init__(
@@ -62,7 +64,9 @@ class DirectRoute:
         batcher: TickBatcher,
         metrics: ServingMetrics,
         ids: RequestIds,
+        drain: Drain,
     ) -> None:
+        self.drain = drain
         self._addresses = {
             path.encode(): (protocol, _scope(path)) for path, protocol in protocols.items()
         }

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from modelyard.contract import Contract
 from modelyard.registry import parse_model_uri
 from modelyard.serving.admin import AdminToken
+from modelyard.serving.drain import Drain
 from modelyard.serving.follower import Follower
 from modelyard.serving.holder import Holder
 from modelyard.serving.inference import check_model
@@ -61,7 +62,9 @@ class RepositoryEntry(BaseModel):
     reason: str
 
 
-def metadata_routes(holder: Holder, follower: Follower, server_version: str) -> APIRouter:
+def metadata_routes(
+    holder: Holder, follower: Follower, server_version: str, drain: Drain
+) -> APIRouter:
     """What is served, and whether it is."""
     routes = APIRouter(tags=[_TAG])
 
@@ -79,15 +82,20 @@ def metadata_routes(holder: Holder, follower: Follower, server_version: str) -> 
     @routes.get("/v2/health/ready", summary="Is a model served?")
     async def ready() -> dict[str, bool]:
         served()
+        drain.check_ready()
         return {"ready": True}
 
     @routes.get("/v2/models/{model}/ready", summary="Is this model served?")
     async def model_ready(model: str) -> dict[str, Any]:
-        return {"name": served(model).version.name, "ready": True}
+        snapshot = served(model)
+        drain.check_ready()
+        return {"name": snapshot.version.name, "ready": True}
 
     @routes.get("/v2/models/{model}/versions/{version}/ready", summary="Is this version served?")
     async def version_ready(model: str, version: str) -> dict[str, Any]:
-        return {"name": served(model, version).version.name, "ready": True}
+        snapshot = served(model, version)
+        drain.check_ready()
+        return {"name": snapshot.version.name, "ready": True}
 
     @routes.get("/v2/models/{model}", summary="The model's tensors")
     async def metadata(model: str) -> ModelMetadata:

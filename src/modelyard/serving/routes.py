@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from modelyard.errors import ModelyardError
 from modelyard.serving.admin import AdminToken
+from modelyard.serving.drain import Drain
 from modelyard.serving.follower import Follower
 from modelyard.serving.holder import Holder
 from modelyard.serving.metrics import ServingMetrics
@@ -33,7 +34,11 @@ Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
 
 
 def native_routes(
-    holder: Holder, follower: Follower, metrics: ServingMetrics, token: AdminToken
+    holder: Holder,
+    follower: Follower,
+    metrics: ServingMetrics,
+    token: AdminToken,
+    drain: Drain,
 ) -> APIRouter:
     """Modelyard's own routes, save `/predict`."""
     routes = APIRouter()
@@ -46,6 +51,7 @@ def native_routes(
     @routes.get("/health", tags=["state"], summary="Is a model served?")
     async def health() -> Health:
         served()
+        drain.check_ready()
         return Health()
 
     @routes.get("/livez", tags=["state"], summary="Does the process answer?")
@@ -74,7 +80,7 @@ def native_routes(
     return routes
 
 
-def mlflow_routes(holder: Holder, follower: Follower) -> APIRouter:
+def mlflow_routes(holder: Holder, follower: Follower, drain: Drain) -> APIRouter:
     """What MLflow's scoring protocol answers beside predictions; `/health` is ours and its."""
     routes = APIRouter(tags=["mlflow scoring"])
 
@@ -83,6 +89,7 @@ def mlflow_routes(holder: Holder, follower: Follower) -> APIRouter:
     async def ping() -> PlainTextResponse:
         if holder.snapshot is None:
             raise follower.absence()
+        drain.check_ready()
         return PlainTextResponse("\n")
 
     @routes.get(
