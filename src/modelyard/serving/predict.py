@@ -23,6 +23,7 @@ from modelyard.serving.deadlines import Deadlines
 from modelyard.serving.decoder import Table
 from modelyard.serving.exchange import Answer, Form, Intake, Intakes, WireProtocol
 from modelyard.serving.holder import Holder
+from modelyard.serving.line_limit import LineLimit
 from modelyard.serving.metrics import ServingMetrics
 from modelyard.serving.problem import Headers, Problem, as_problem
 from modelyard.serving.request_id import Marks, log_fields
@@ -35,6 +36,7 @@ PATH = "/predict"
 LARGE_BODY_BYTES = 64 * 1024
 _CLIENT_GONE = 499  # nginx's number; nobody reads it but the metrics
 _SERVER_ERROR = 500
+_LINES_A_SECOND = 10
 
 
 class PredictRoute:
@@ -64,6 +66,7 @@ class PredictRoute:
         self._batcher = batcher
         self._collector = Collector(metrics.batch)
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="predict")
+        self._lines = LineLimit(_LINES_A_SECOND)
         self._batches: set[asyncio.Task[object]] = set()
         self.deadlines = Deadlines(limits.timeout_s)
 
@@ -177,15 +180,17 @@ class PredictRoute:
         fields = log_fields(marks)
         is_defect = problem.status == _SERVER_ERROR
         status, body, headers = protocol.render(problem, fields["request_id"])
-        log.log(
-            logging.ERROR if is_defect else logging.INFO,
-            "%s answered %d: %s",
-            protocol.label,
-            status,
-            problem.kind,
-            extra={"fields": fields},
-            exc_info=error if is_defect else None,
-        )
+        skipped = self._lines.admit(problem.kind)
+        if skipped is not None:
+            log.log(
+                logging.ERROR if is_defect else logging.INFO,
+                "%s answered %d: %s",
+                protocol.label,
+                status,
+                problem.kind,
+                extra={"fields": fields | ({"left_out_before": skipped} if skipped else {})},
+                exc_info=error if is_defect else None,
+            )
         self._metrics.refusal(problem.kind)
         if (snapshot := self._holder.snapshot) is not None:
             headers.append(snapshot.version_header)
