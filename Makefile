@@ -75,7 +75,7 @@ unit: .venv/.ready ## unit tests alone
 	$(BIN)/pytest tests/unit -n auto --dist loadfile
 
 integration: .venv/.ready ## real MLflow, Postgres, S3 and DVC; no Docker, no root
-	$(BIN)/pytest tests/integration
+	$(BIN)/pytest tests/integration -n 2 --dist loadfile
 
 stack: .venv/.ready ## the stack on the real engine
 	$(BIN)/pytest tests/stack

@@ -24,6 +24,7 @@ import onnx
 from mlflow.models import Model
 from mlflow.tracking import MlflowClient
 
+from integration.servers import free_port
 from modelyard.registry import write_manifest
 from modelyard.registry.manifest import DIGEST_TAG
 from unit.serving.model_folders import save_toy_graph, write_version
@@ -101,8 +102,7 @@ class ServingProcess:
     """`python -m modelyard.serving` on a free port."""
 
     def __init__(self, folder: Path, tracking_uri: str, model_uri: str, **settings: str) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
+        self.port = free_port()
         folder.mkdir(parents=True, exist_ok=True)
         token = folder / "token"
         token.write_text("sesame")
