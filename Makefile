@@ -36,7 +36,11 @@ down: ## stop the stack; the data stays (docker compose down -v removes it)
 	docker compose --profile train down
 
 train: ## train, register, promote; takes the CPU overlay by itself; ARGS="--set fit.epochs=3"
-	@$(COMPOSE_TRAIN) --profile train run --rm --build training $(ARGS)
+	@$(COMPOSE_TRAIN) --profile train build dataset training
+	@image=$$($(COMPOSE_TRAIN) --profile train config --format json | python3 -c \
+	  'import json, sys; print(json.load(sys.stdin)["services"]["training"]["image"])') && \
+	id=$$(docker image inspect --format '{{.Id}}' "$$image") && \
+	$(COMPOSE_TRAIN) --profile train run --rm -e IMAGE_REF="$$image@$$id" training $(ARGS)
 
 COMPOSE_TRAIN = COMPOSE_FILE="$$(python3 src/modelyard/doctor.py --compose-file)" docker compose
 IN_TRAINING = $(COMPOSE_TRAIN) --profile train run --rm --no-deps --entrypoint modelyard training

@@ -1,12 +1,13 @@
 #!/bin/sh
-# A training run: fetch the versioned data, then train. Arguments go to `modelyard train`.
+# A training run: fetch the data that the configuration names, then train. Arguments go to
+# `modelyard train`.
 #
 # The same script runs in the training image and, by `make demo`, without Docker: only the
 # environment differs. The project itself is never written to (in the image it cannot be).
 #   WORKSPACE        a scratch DVC workspace: pointers, links to the data, DVC's own state
 #   DVC_CACHE_DIR    where the data itself lies, shared by all runs
 #   DVC_REMOTE_URL   another address for the remote `store` of .dvc/config
-#   ENTRYPOINT_JOB   `dataset`: put the demo data into the store instead of training
+#   ENTRYPOINT_JOB   `dataset`: put the demo data into the store; `tune`: search, instead of training
 set -eu
 PROJECT_DIR=$(cd "$(dirname "$0")" && pwd)
 WORKSPACE=${WORKSPACE:-/workspace}
@@ -52,31 +53,41 @@ except (OSError, ValueError) as error:
 PY
 }
 
-pull_data() {
+pull_data() { # pull_data NAME: the dataset in data/, and no other that has a pointer there
+  if [ ! -f "$WORKSPACE/data/$1.dvc" ]; then
+    there=$(cd "$WORKSPACE" && find data -name '*.dvc' 2>/dev/null | sort | tr '\n' ' ')
+    fail "a DVC pointer data/$1.dvc" "${there:-none}" \
+      "dvc add data/$1, then build the image again; or name another dataset: --set data=NAME"
+  fi
   if [ -n "${AWS_ENDPOINT_URL_S3:-}" ]; then
     store_answers "$AWS_ENDPOINT_URL_S3" || fail \
       "an S3 store that answers at $AWS_ENDPOINT_URL_S3" \
       "none (the line above says why)" \
       "docker compose up -d --wait storage; for a store of your own check S3_ENDPOINT_URL"
   fi
-  expected="every file that data/*.dvc names, unchanged, in the store ${DVC_REMOTE_URL:-of .dvc/config}"
+  expected="the file that data/$1.dvc names, unchanged, in the store ${DVC_REMOTE_URL:-of .dvc/config}"
   fix="a missing file: dvc push from where it is; a corrupted one: remove it from the store and push it again"
-  (cd "$WORKSPACE" && dvc pull) || fail "$expected" "what dvc says above" "$fix"
+  (cd "$WORKSPACE" && dvc pull "data/$1.dvc") || fail "$expected" "what dvc says above" "$fix"
   # dvc calls it a success when it linked to a file that neither the store nor the cache has
-  missing=$(find "$WORKSPACE/data" -type l ! -exec test -e {} \; -print)
-  [ -z "$missing" ] || fail "$expected" "nothing usable for $missing: it is not in the store, or its bytes do not have the md5 that its pointer names" "$fix"
+  [ -e "$WORKSPACE/data/$1" ] || fail "$expected" "nothing usable for it: it is not in the store, or its bytes do not have the md5 that its pointer names" "$fix"
 }
 
 prepare_workspace
 export MODELYARD_DATA_DIR="$WORKSPACE/data"
-case ${ENTRYPOINT_JOB:-train} in
+job=${ENTRYPOINT_JOB:-train}
+case $job in
   dataset) exec modelyard dataset "$@" ;;
-  train)
-    pull_data
-    exec modelyard train "$@"
+  train | tune)
+    # a mistake in the configuration ends here, before anything is fetched
+    dataset=$(modelyard dataset-name "$@") || exit
+    case $dataset in
+      s3://*) ;; # streamed from where it is
+      *) pull_data "$dataset" ;;
+    esac
+    exec modelyard "$job" "$@"
     ;;
   *)
-    echo "ENTRYPOINT_JOB: expected train or dataset, found $ENTRYPOINT_JOB" >&2
+    echo "ENTRYPOINT_JOB: expected train, tune or dataset, found $ENTRYPOINT_JOB" >&2
     exit 2
     ;;
 esac

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from fraud_detector.dataset import generate, load
-from fraud_detector.model import FitConfig, FraudNetwork, tensors
+from fraud_detector.model import FitConfig, FraudNetwork, Scale, tensors
 from modelyard.training.rows import Tensors
 
 PASSES = 3
@@ -58,7 +58,7 @@ def loader(rows: Tensors, batch_rows: int, device: torch.device, workers: int) -
 
 def train(batches: Batches, device: torch.device, *, low: bool) -> None:
     """One epoch of the example's network."""
-    network = FraudNetwork(FitConfig(), 4.0, 1.0, 0.02).to(device)
+    network = FraudNetwork(FitConfig(), Scale(4.0, 1.0, 0.02)).to(device)
     optimizer = torch.optim.AdamW(network.parameters())
     loss = nn.BCEWithLogitsLoss()
     for amount, category, hour, target in batches():

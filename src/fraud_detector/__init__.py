@@ -11,6 +11,7 @@ PROJECT = Project(
     load=dataset.load,
     split=dataset.split,
     fit=model.fit,
+    fit_stream=model.fit_stream,
     baseline=model.fit_baseline,
     generate=dataset.generate,
     best_scores=dataset.fraud_probability,

@@ -10,6 +10,7 @@ rank no better and would make the probabilities wrong.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -26,8 +27,9 @@ from torch import Tensor, nn
 from fraud_detector.contract import CONTRACT, MERCHANT_CATEGORIES, TARGET
 from modelyard.training.fit import LoopConfig, fit_network
 from modelyard.training.onnx_export import encode_category, export_network, normalise
-from modelyard.training.project import Columns, FitContext, Split
-from modelyard.training.rows import Tensors
+from modelyard.training.project import Columns, FitContext, Split, StreamedSplit
+from modelyard.training.rows import RowSource, Tensors
+from modelyard.training.stream import Moments
 
 HOURS = 24
 
@@ -39,24 +41,33 @@ class FitConfig(LoopConfig):
     embedding: int = Field(8, ge=1, description="Width of each embedding.")
 
 
+@dataclass(frozen=True)
+class Scale:
+    """What the network has to know of the training rows before it learns from them."""
+
+    log_mean: float
+    log_deviation: float
+    base_rate: float
+
+
 class FraudNetwork(nn.Module):
     """amount float64 [n], category code int64 [n], hour int64 [n] → logit float32 [n]."""
 
-    def __init__(
-        self, config: FitConfig, log_mean: float, log_deviation: float, base_rate: float
-    ) -> None:
+    def __init__(self, config: FitConfig, scale: Scale) -> None:
         super().__init__()
         self.category = nn.Embedding(len(MERCHANT_CATEGORIES), config.embedding)
         self.hour = nn.Embedding(HOURS, config.embedding)
-        self.register_buffer("log_mean", torch.tensor(log_mean, dtype=torch.float32))
-        self.register_buffer("log_deviation", torch.tensor(log_deviation, dtype=torch.float32))
+        self.register_buffer("log_mean", torch.tensor(scale.log_mean, dtype=torch.float32))
+        deviation = torch.tensor(scale.log_deviation or 1.0, dtype=torch.float32)
+        self.register_buffer("log_deviation", deviation)
         widths = (1 + 2 * config.embedding, *config.hidden)
         layers: list[nn.Module] = []
         for width, next_width in pairwise(widths):
             layers += [nn.Linear(width, next_width), nn.SiLU()]
         last = nn.Linear(widths[-1], 1)
         # frauds are rare: the first epochs need not be spent on learning how rare
-        nn.init.constant_(last.bias, math.log(base_rate / (1 - base_rate)))
+        rate = min(max(scale.base_rate, 1e-6), 1 - 1e-6)
+        nn.init.constant_(last.bias, math.log(rate / (1 - rate)))
         self.layers = nn.Sequential(*layers, last)
 
     def forward(self, amount: Tensor, merchant_category: Tensor, hour: Tensor) -> Tensor:
@@ -105,20 +116,33 @@ class FittedFraudModel:
 
 def fit(split: Split, config: FitConfig, context: FitContext) -> FittedFraudModel:
     """Fit the network on `split.train`, stopping by `split.validation`."""
-    torch.manual_seed(context.seed)
     log_amount = np.log1p(split.train["amount"].to_numpy())
-    base_rate = float(np.clip(split.train[TARGET].to_numpy().mean(), 1e-6, 1 - 1e-6))
-    network = FraudNetwork(
-        config, float(log_amount.mean()), float(log_amount.std()) or 1.0, base_rate
-    )
-    fit_network(
-        network,
-        nn.BCEWithLogitsLoss(),
-        tensors(split.train),
-        tensors(split.validation),
-        config,
-        context,
-    )
+    base_rate = float(split.train[TARGET].to_numpy().mean())
+    scale = Scale(float(log_amount.mean()), float(log_amount.std()), base_rate)
+    return _fit(tensors(split.train), split.validation, scale, config, context)
+
+
+def fit_stream(split: StreamedSplit, config: FitConfig, context: FitContext) -> FittedFraudModel:
+    """The same from rows that do not fit in memory: one pass for the scale, one for each epoch."""
+    log_amount, label = Moments(), Moments()
+    for frame in split.train.frames():
+        log_amount.add(np.log1p(frame["amount"].to_numpy()))
+        label.add(frame[TARGET].to_numpy())
+    scale = Scale(log_amount.mean, log_amount.deviation, label.mean)
+    return _fit(split.train.tensors(tensors), split.validation, scale, config, context)
+
+
+def _fit(
+    train: RowSource,
+    validation: pl.DataFrame,
+    scale: Scale,
+    config: FitConfig,
+    context: FitContext,
+) -> FittedFraudModel:
+    torch.manual_seed(context.seed)
+    network = FraudNetwork(config, scale)
+    loss = nn.BCEWithLogitsLoss()
+    fit_network(network, loss, train, tensors(validation), config, context)
     return FittedFraudModel(network)
 
 

@@ -19,15 +19,23 @@ from modelyard.source_tree import FOLDER, git, tree_id
 
 UNKNOWN = "unknown"
 DIRTY_MARK = "-dirty"
+PROCESSES_TAG = "processes"
+"""How many processes fitted the model together."""
 
 
 @dataclass(frozen=True)
 class DataVersion:
-    """One version of a dataset file, as DVC names it."""
+    """One version of a dataset: a file, as DVC names it, or the objects at `uri` in a store."""
 
     path: Path
     md5: str
     size_bytes: int
+    uri: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the configuration calls it."""
+        return self.uri or self.path.name
 
 
 @dataclass(frozen=True)
@@ -115,7 +123,7 @@ def run_tags(code: CodeVersion, data: DataVersion, image: str, seed: int) -> Map
         "git.dirty": UNKNOWN if code.commit == UNKNOWN else str(code.dirty).lower(),
         "git.tree": code.tree or UNKNOWN,
         **changed,
-        "data.path": data.path.name,
+        "data.path": data.name,
         "data.md5": data.md5,
         "data.size_bytes": str(data.size_bytes),
         "packages.sha256": hashlib.sha256(package_list().encode()).hexdigest(),

@@ -14,11 +14,16 @@ import polars as pl
 from mlflow.entities import LoggedModelStatus
 from mlflow.exceptions import MlflowException
 from onnx import TensorProto, helper
+from sklearn.base import BaseEstimator
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.pipeline import make_pipeline
 
 from modelyard.contract import Contract, Feature, FeatureType, Output, OutputKind
 from modelyard.registry.manifest import DIGEST_TAG
 from modelyard.training.onnx_export import OPSET, normalise
-from modelyard.training.package import write_package
+from modelyard.training.package import write_package, write_pipeline_package
+from modelyard.training.sklearn_model import feature_table
 
 EXPERIMENT = "small models"
 TARGET = "label"
@@ -85,10 +90,21 @@ def write_version(folder: Path, graph: onnx.ModelProto, contract: Contract = CON
     return write_package(folder, graph, contract, run_id="", model_id="")
 
 
+def boosted_trees(column: str) -> BaseEstimator:
+    """A pipeline that learned to rank by `column`, of a kind that has no ONNX graph."""
+    rows = held_out_rows()
+    table = feature_table(rows, CONTRACT)
+    label = (rows[column] > 0).to_numpy().astype(np.int64)
+    return make_pipeline(
+        ColumnTransformer([("all", "passthrough", list(CONTRACT.names))]),
+        HistGradientBoostingClassifier(max_iter=20, random_state=0),
+    ).fit(table, label)
+
+
 def register(
     mlflow_url: str,
     name: str,
-    graph: onnx.ModelProto,
+    graph: onnx.ModelProto | BaseEstimator,
     contract: Contract = CONTRACT,
     *,
     tags: Mapping[str, str] | None = None,
@@ -98,6 +114,7 @@ def register(
     """Register `graph` as the next version of `name`, by the way that training takes.
 
     Args:
+        graph: or a scikit-learn pipeline, which is packaged as it is.
         without: files of the package that are left out; without manifest.json also its digest.
     """
     client = mlflow.MlflowClient(mlflow_url)
@@ -107,7 +124,8 @@ def register(
     model_id = client.create_logged_model(experiment, name=name, source_run_id=run_id).model_id
     with tempfile.TemporaryDirectory() as parent:
         folder = Path(parent) / "model"
-        digest = write_package(folder, graph, contract, run_id=run_id, model_id=model_id)
+        write = write_package if isinstance(graph, onnx.ModelProto) else write_pipeline_package
+        digest = write(folder, graph, contract, run_id=run_id, model_id=model_id)
         for file in without:
             (folder / file).unlink()
         client.log_model_artifacts(model_id, str(folder))

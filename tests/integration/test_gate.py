@@ -16,6 +16,7 @@ from integration.small_models import (
     NOISE,
     SIGNAL,
     TARGET,
+    boosted_trees,
     contract_of,
     held_out_rows,
     ranking,
@@ -30,6 +31,7 @@ from modelyard.registry.verdict import CHAMPION_TAG, NUMBERS_TAG, SENTENCE_TAG, 
 from modelyard.training.experiment import GateConfig
 from modelyard.training.gate import Gate, Verdict
 from modelyard.training.handover import hand_over
+from modelyard.training.package import write_pipeline_package
 
 GOOD = ("signal", "signal")
 BAD = ("noise", "noise")
@@ -177,6 +179,35 @@ def test_a_champion_that_is_not_whole_cannot_be_compared_with(
     assert failed(verdict) == {"champion"}
     assert said in verdict.sentence()
     assert np.isfinite(verdict.numbers["candidate"])
+
+
+def test_a_champion_that_is_a_pipeline_as_it_is_answers_the_same_rows(
+    registry: RegistryClient, mlflow_url: str, name: str, tmp_path: Path
+):
+    """What has no graph is packaged as skops: such a champion judges, and is judged."""
+    version = register(mlflow_url, name, boosted_trees("signal"))
+    registry.set_alias(name, "champion", version)
+    assert "model.skops" in json.loads(
+        registry.version_text(registry.version(name, version), "manifest.json")
+    )["sha256"]  # fmt: skip
+    judge = gate(name, latency_p99_ms=60_000)  # scikit-learn's threads on a machine that is busy
+    verdict = judge.judge(registry, candidate(tmp_path, BAD))
+    assert "champion" in failed(verdict)
+    assert f"the champion (version {version})" in verdict.sentence()
+
+    verdict = judge.judge(registry, candidate(tmp_path / "good", GOOD))
+    assert verdict.passed, verdict.sentence()
+    assert verdict.numbers["candidate"] > verdict.numbers["champion"] > 0.6
+
+    pipeline = tmp_path / "pipeline"
+    write_pipeline_package(pipeline, boosted_trees("signal"), CONTRACT, run_id="", model_id="")
+    verdict = judge.judge(registry, pipeline)
+    assert failed(verdict) <= {"latency"}, verdict.sentence()
+    assert verdict.numbers["candidate"] == verdict.numbers["champion"]
+    write_pipeline_package(
+        tmp_path / "worse", boosted_trees("noise"), CONTRACT, run_id="", model_id=""
+    )
+    assert "champion" in failed(judge.judge(registry, tmp_path / "worse"))
 
 
 def test_a_registry_that_goes_away_is_a_refusal_and_no_lost_training(name: str, tmp_path: Path):

@@ -1,51 +1,362 @@
-"""Rows streamed from the stack's own S3 store."""
+"""`modelyard train` on data that it never holds: from a local file, and from the stack's store."""
 
 from __future__ import annotations
 
 import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import uuid4
 
 import boto3
-import numpy as np
+import httpx
+import mlflow
 import polars as pl
 import pytest
-import torch
 
-from integration.servers import Store
-from modelyard.errors import DataError
-from modelyard.training.rows import Tensors
-from modelyard.training.stream import ParquetStream
+from fraud_detector import dataset
+from integration.checkout import QUICK, copy_tree
+from integration.servers import ROOT, Store, answers, free_port
+from modelyard.provenance import md5_of
+from modelyard.registry import RegistryClient
+from modelyard.training.objects import OBJECTS_FILE, find_objects
 
-DATA = pl.DataFrame({"x": np.linspace(0, 1, 5_000)})
+pytestmark = pytest.mark.timeout(900)  # trainings, several a test
+
+ROWS = 12_000
+STREAM = "stream={chunk_rows: 2000, buffer_rows: 3000, baseline_rows: 2000, held_out_rows: 1500}"
+PROJECTS = ROOT / "tests/projects"
+
+
+@dataclass
+class Training:
+    """`modelyard train` on a data folder of its own, streamed."""
+
+    folder: Path
+    settings: dict[str, str] = field(default_factory=dict)
+
+    def use(self, data: pl.DataFrame, name: str = "transactions.parquet") -> None:
+        """Version `data` as DVC would."""
+        path = self.folder / name
+        data.write_parquet(path, row_group_size=1_000)
+        pointer = f"outs:\n- md5: {md5_of(path)}\n  size: {path.stat().st_size}\n"
+        Path(f"{path}.dvc").write_text(f"{pointer}  hash: md5\n  path: {name}\n")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "MODELYARD_DATA_DIR": str(self.folder),
+            "TRAINING_STATE_DIR": str(self.folder / "state"),
+            "PYTHONUNBUFFERED": "1",
+            **self.settings,
+        }
+
+    def command(self, *arguments: str) -> list[str]:
+        train = [sys.executable, "-m", "modelyard.cli.main", "train", "--promote", "never"]
+        return [*train, "--config", "configs/train-smoke.yaml", "--set", STREAM, *arguments]
+
+    def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command("--set", "sample_rows=null", *arguments), cwd=ROOT, env=self.environment,
+            capture_output=True, text=True, check=False, timeout=240,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def transactions(tmp_path_factory: pytest.TempPathFactory) -> pl.DataFrame:
+    path = tmp_path_factory.mktemp("data") / "transactions.parquet"
+    dataset.generate(path, rows=ROWS)
+    return dataset.load(path)
 
 
 @pytest.fixture
-def in_store(store: Store, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The rows as two files in the store; AWS variables are set as in the training container."""
+def train(mlflow_url: str, store: Store, tmp_path: Path) -> Training:
+    return Training(tmp_path, {"MLFLOW_TRACKING_URI": mlflow_url, **store.environment})
+
+
+@dataclass
+class Bucket:
+    """A folder of the store, as a user fills it."""
+
+    store: Store
+    prefix: str
+
+    @property
+    def uri(self) -> str:
+        return f"s3://dvc/{self.prefix}"
+
+    def put(self, number: int, part: pl.DataFrame) -> None:
+        body = io.BytesIO()
+        part.write_parquet(body, row_group_size=1_000)
+        key = f"{self.prefix}/part-{number}.parquet"
+        boto3.client("s3", endpoint_url=self.store.url).put_object(
+            Bucket="dvc", Key=key, Body=body.getvalue()
+        )
+
+
+@pytest.fixture
+def bucket(store: Store, transactions: pl.DataFrame, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    """The transactions as three objects; AWS variables are set as in the training container."""
     for name, value in store.environment.items():
         monkeypatch.setenv(name, value)
-    client = boto3.client("s3", endpoint_url=store.url)
-    for number, part in enumerate(DATA.iter_slices(2_500)):
-        body = io.BytesIO()
-        part.write_parquet(body, row_group_size=500)
-        client.put_object(Bucket="dvc", Key=f"rows/part-{number}.parquet", Body=body.getvalue())
-    return "s3://dvc/rows"
+    bucket = Bucket(store, f"transactions-{uuid4().hex[:8]}")
+    for number, part in enumerate(transactions.iter_slices(ROWS // 3)):
+        bucket.put(number, part)
+    return bucket
 
 
-def tensors(frame: pl.DataFrame) -> Tensors:
-    x = torch.tensor(frame["x"].to_numpy())
-    return Tensors({"x": x}, x)
+@contextmanager
+def served(train: Training, model: str) -> Iterator[str]:
+    """The prediction API for version 1 of `model`."""
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    settings = {
+        "MODEL_URI": f"models:/{model}/1",
+        "SERVING_HOST": "127.0.0.1",
+        "SERVING_PORT": str(port),
+        "SERVING_CACHE_DIR": str(train.folder / "cache"),
+    }
+    command = [sys.executable, "-m", "modelyard.serving"]
+    process = subprocess.Popen(command, cwd=ROOT, env={**train.environment, **settings})
+    try:
+        deadline = time.monotonic() + 60
+        while not answers(f"{url}/health"):
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
-def test_rows_in_the_store_are_streamed_as_those_on_disk_are(in_store: str, tmp_path: Path):
-    DATA.write_parquet(tmp_path / "rows.parquet")
-    for uri in (in_store, f"{in_store}/", str(tmp_path / "rows.parquet")):
-        stream = ParquetStream(uri, tensors, chunk_rows=1_000)
-        assert len(stream) == len(DATA)
-        assert pl.concat(stream.frames()).equals(DATA)
+def graph(registry: RegistryClient, model: str, folder: Path) -> bytes:
+    registry.download(registry.version(model, "1"), folder / model)
+    return (folder / model / "model.onnx").read_bytes()
 
 
-def test_what_is_not_in_the_store_is_a_data_error(in_store: str):
-    for uri in ("s3://dvc/nowhere", "s3://no-such-bucket/rows"):
-        with pytest.raises(DataError, match="cannot be read"):
-            len(ParquetStream(uri, tensors))
+def test_a_streamed_file_gives_a_version_that_serves_and_the_same_bytes_again(
+    train: Training, transactions: pl.DataFrame, registry: RegistryClient, tmp_path: Path
+):
+    train.use(transactions)
+    for name in ("streamed", "streamed-again"):
+        done = train("--set", f"registered_model={name}", "--promote", "auto")
+        assert done.returncode == 0, done.stderr
+    assert f"check     {ROWS:,} rows, in chunks of 2,000" in done.stdout
+    assert "1,500 of " in done.stdout and "2,000 of " in done.stdout
+    assert "gate      passed" in done.stdout
+
+    version = registry.version("streamed", "1")
+    run = registry.run(version.run_id)
+    assert version.tags["data.md5"] == md5_of(train.folder / "transactions.parquet")
+    assert run.params["stream.buffer_rows"] == "3000"
+    assert int(run.tags["data.rows.train"]) > int(run.tags["data.sampled.train"]) == 2_000
+    assert 0.7 < run.metrics["test_roc_auc"] < 1
+    assert graph(registry, "streamed", tmp_path) == graph(registry, "streamed-again", tmp_path)
+    with served(train, "streamed") as url:
+        row = {"amount": 500, "merchant_category": "electronics", "hour": 23}
+        answer = httpx.post(f"{url}/predict", json=row)
+        assert 0 < answer.json()["prediction"][0] < 1
+        assert answer.headers["x-model-version"] == "1"
+
+
+def test_another_project_with_classes_and_a_split_by_time_is_streamed(
+    train: Training, registry: RegistryClient
+):
+    train.settings["PYTHONPATH"] = str(PROJECTS)
+    write = "import sys, pathlib; from machine_state import dataset; "
+    write += "dataset.generate(pathlib.Path(sys.argv[1]))"
+    raw = train.folder / "raw.parquet"
+    subprocess.run([sys.executable, "-c", write, raw], env=train.environment, check=True)
+    train.use(pl.read_parquet(raw), "measurements.parquet")
+    config = ("--config", str(PROJECTS / "machine-state.yaml"))
+    done = train(*config, "--set", "registered_model=streamed-machines")
+    assert done.returncode == 0, done.stderr
+    run = registry.run(registry.version("streamed-machines", "1").run_id)
+    assert run.metrics["test_accuracy"] > 0.7
+
+
+def test_objects_in_the_store_give_the_model_of_the_same_rows_on_disk(
+    train: Training,
+    transactions: pl.DataFrame,
+    bucket: Bucket,
+    registry: RegistryClient,
+    tmp_path: Path,
+):
+    train.use(transactions)
+    done = train("--set", "registered_model=from-disk")
+    assert done.returncode == 0, done.stderr
+    done = train("--set", "registered_model=from-store", "--set", f"data={bucket.uri}")
+    assert done.returncode == 0, done.stderr
+    assert graph(registry, "from-store", tmp_path) == graph(registry, "from-disk", tmp_path)
+
+    version = registry.version("from-store", "1")
+    run = registry.run(version.run_id)
+    listed = find_objects(bucket.uri)
+    assert version.tags["data.md5"] == run.tags["data.md5"] == listed.md5
+    assert run.tags["data.path"] == bucket.uri
+    assert run.tags["data.objects"] == "3"
+    recorded = json.loads(registry.run_text(run, OBJECTS_FILE))
+    assert [entry["key"] for entry in recorded] == [
+        f"{bucket.prefix}/part-{number}.parquet" for number in range(3)
+    ]
+    bucket.put(1, transactions[: ROWS // 3].reverse())
+    assert find_objects(bucket.uri).changed_since(listed) == [f"{bucket.prefix}/part-1.parquet"]
+    assert find_objects(bucket.uri).md5 != listed.md5
+
+
+def test_a_bad_chunk_stops_the_run_before_it_begins_with_the_table(
+    train: Training, transactions: pl.DataFrame, bucket: Bucket, registry: RegistryClient
+):
+    late = pl.col("transaction_id") > ROWS - 4
+    bad = transactions.tail(ROWS // 3).with_columns(
+        amount=pl.when(late).then(-1.0).otherwise("amount"),
+        merchant_category=pl.when(late).then(pl.lit("crypto")).otherwise("merchant_category"),
+    )
+    bucket.put(2, pl.concat([bad, bad.head(1)]))
+    name = ("--set", "registered_model=badly-streamed", "--set", "experiment=no-such-run")
+    done = train("--set", f"data={bucket.uri}", *name)
+    assert done.returncode == 4, done.stdout + done.stderr
+    lines = [" ".join(line.split()) for line in done.stderr.splitlines()]
+    for said in (
+        f"column problem rows of {ROWS + 1:,}",
+        "amount below 0 4",
+        "merchant_category not a known category 4",
+        "transaction_id rows share what must name one row 2",
+    ):
+        assert said in lines
+    assert "crypto" not in done.stderr
+    assert "epoch" not in done.stdout
+    client = mlflow.MlflowClient(train.settings["MLFLOW_TRACKING_URI"])
+    assert client.get_experiment_by_name("no-such-run") is None
+    assert list(registry.versions("badly-streamed")) == []
+
+
+@pytest.mark.parametrize(
+    ("uri", "settings", "said"),
+    [
+        ("s3://dvc/nowhere", {}, "There is no object whose name ends with .parquet"),
+        ("s3://no-such-bucket/rows", {}, "cannot be listed"),
+        ("s3://dvc/rows", {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"}, "cannot be listed"),
+    ],
+)
+def test_what_is_not_in_the_store_is_said(
+    train: Training, uri: str, settings: dict[str, str], said: str
+):
+    train.settings |= settings
+    done = train("--set", f"data={uri}")
+    assert done.returncode == 4
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def interrupted_at(
+    train: Training, epoch: int, then: Callable[[subprocess.Popen], None], *arguments: str
+) -> tuple[int, str]:
+    """Train, and do `then` once `epoch` is told; returns exit status and the errors."""
+    process = subprocess.Popen(
+        train.command("--set", "sample_rows=null", *arguments), cwd=ROOT, env=train.environment,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    try:
+        for line in process.stdout:
+            if line.startswith(f"epoch {epoch:3d}"):
+                then(process)
+                break
+        _, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()
+    return process.returncode, errors
+
+
+def test_data_that_change_while_they_are_read_are_not_registered(
+    train: Training, transactions: pl.DataFrame, bucket: Bucket, registry: RegistryClient
+):
+    arguments = ("--set", f"data={bucket.uri}", "--set", "registered_model=moving")
+    code, errors = interrupted_at(
+        train, 1, lambda _: bucket.put(1, transactions[: ROWS // 3].reverse()), *arguments
+    )
+    assert code == 4, errors
+    assert f"The data changed while the model was fitted: {bucket.prefix}/part-1" in errors
+    assert list(registry.versions("moving")) == []
+
+
+def test_a_killed_streamed_training_resumes_and_gives_the_model_of_an_uninterrupted_one(
+    train: Training, transactions: pl.DataFrame, registry: RegistryClient, tmp_path: Path
+):
+    train.use(transactions)
+    more = ("--set", "fit.epochs=8", "--set", "fit.patience=8")
+    code, _ = interrupted_at(
+        train, 3, lambda process: process.send_signal(signal.SIGKILL),
+        *more, "--set", "registered_model=killed-stream",
+    )  # fmt: skip
+    assert code == -signal.SIGKILL
+    done = train(*more, "--set", "registered_model=killed-stream", "--resume")
+    assert done.returncode == 0, done.stderr
+    assert "resume    run " in done.stdout
+    done = train(*more, "--set", "registered_model=whole-stream")
+    assert done.returncode == 0, done.stderr
+    assert graph(registry, "killed-stream", tmp_path) == graph(registry, "whole-stream", tmp_path)
+
+
+def test_only_the_first_rows_can_be_streamed_to_try_out(
+    train: Training, transactions: pl.DataFrame
+):
+    train.use(transactions)
+    done = train("--set", "sample_rows=5000", "--set", "fit.epochs=1")
+    assert done.returncode == 0, done.stderr
+    assert "check     5,000 rows" in done.stdout
+
+
+def test_a_version_of_stored_data_is_reproduced_and_changed_data_are_said(
+    mlflow_url: str, bucket: Bucket, transactions: pl.DataFrame, tmp_path: Path
+):
+    settings = {"MLFLOW_TRACKING_URI": mlflow_url, "MODEL_NAME": "stored"}
+    checkout = copy_tree(tmp_path / "checkout", {**settings, **bucket.store.environment})
+    checkout.init()
+    checkout.commit()
+    arguments = ("--set", f"data={bucket.uri}", "--set", STREAM, "--processes", "2")
+    done = checkout.modelyard("train", *QUICK, "--set", "registered_model=stored", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+    done = checkout.modelyard("reproduce", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "identical model.onnx" in done.stdout
+    assert "by 2 processes, as it was" in done.stdout
+    bucket.put(0, transactions[: ROWS // 3].reverse())
+    done = checkout.modelyard("reproduce", "1")
+    assert done.returncode == 9
+    assert "are not those that it was trained on" in done.stderr
+    assert OBJECTS_FILE in done.stderr
+
+
+def peak_bytes(train: Training, rows: int) -> int:
+    """Most resident memory of a training on `rows` rows of the folder's file."""
+    code = (
+        "import resource, subprocess, sys\n"
+        "subprocess.run(sys.argv[1:], check=True, stdout=sys.stderr)\n"
+        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)\n"
+    )
+    arguments = ("--set", f"sample_rows={rows}", "--set", "fit.epochs=1")
+    done = subprocess.run(
+        [sys.executable, "-c", code, *train.command(*arguments, "--set", "fit.batch_rows=4096")],
+        cwd=ROOT, env=train.environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def test_ten_times_the_rows_take_no_more_memory(train: Training):
+    """What the rows themselves would take in memory: 50 bytes each in Arrow, more on the way."""
+    path = train.folder / "raw.parquet"
+    dataset.generate(path, rows=2_000_000)
+    data = dataset.load(path)
+    train.use(data)
+    few, many = peak_bytes(train, 200_000), peak_bytes(train, 2_000_000)
+    assert many - few < 1_800_000 * 50, f"{few / 1e6:.0f} MB, then {many / 1e6:.0f} MB"

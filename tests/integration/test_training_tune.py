@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import mlflow
@@ -72,6 +74,67 @@ def test_the_best_of_a_search_is_a_configuration_that_trains(
     run = registry.run(registry.version("machine-state-tuned", "1").run_id)
     assert run.params["fit.width"] == parent.data.params["fit.width"]
     assert run.params["fit.learning_rate"] == parent.data.params["fit.learning_rate"]
+
+
+def killed_after_trial(number: int, environment: dict[str, str], *arguments: str) -> list[str]:
+    """Search, and kill -9 it as soon as trial `number` is over; returns what it said."""
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "modelyard.cli.main", *arguments],
+        cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    timer = threading.Timer(120, process.kill)
+    timer.start()
+    said = []
+    for line in process.stdout:
+        said.append(line)
+        if line.startswith(f"trial {number:3d}"):
+            process.send_signal(signal.SIGKILL)
+            break
+    said += process.stdout.readlines()
+    timer.cancel()
+    assert process.wait(10) == -signal.SIGKILL, said
+    return said
+
+
+def test_a_killed_search_goes_on_and_tries_no_trial_twice(
+    environment: dict[str, str], tmp_path: Path
+):
+    output = tmp_path / "best.yaml"
+    arguments = [
+        "tune", "--config", str(CONFIG), "--trials", "7", "--output", str(output),
+        "--set", "experiment=killed-search", "--set", "fit.epochs=4",
+    ]  # fmt: skip
+    said = killed_after_trial(3, environment, *arguments)
+    before = [line for line in said if line.startswith("trial")]
+    done = modelyard(environment, *arguments)
+    assert "an interrupted search is there: --resume goes on with it" in done.stdout
+
+    killed_after_trial(3, environment, *arguments)
+    done = modelyard(environment, *arguments, "--resume")
+    assert done.returncode == 0, done.stderr
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("resume"))
+    finished = int(line.split()[-3])
+    after = [line for line in done.stdout.splitlines() if line.startswith("trial")]
+    assert finished >= len(before) - 1
+    assert finished + len(after) == 7
+    values = [line.split("  ", 1)[1] for line in (*before[:finished], *after)]
+    assert len({value.strip() for value in values}) == 7  # none is tried twice
+
+    client = mlflow.MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    experiment = client.get_experiment_by_name("killed-search")
+    runs = client.search_runs([experiment.experiment_id])
+    parents = {r.info.run_id: r for r in runs if r.data.tags["modelyard.kind"] == "tune"}
+    second = next(run for run in parents.values() if "modelyard.resumes" in run.data.tags)
+    first = parents[second.data.tags["modelyard.resumes"]]
+    assert first.info.status == "KILLED"
+    assert first.data.tags["modelyard.resumed_by"] == second.info.run_id
+    own = [
+        run for run in runs
+        if run.data.tags.get("mlflow.parentRunId") in {first.info.run_id, second.info.run_id}
+    ]  # fmt: skip
+    assert "RUNNING" not in {run.info.status for run in own}
+    scores = [run.data.metrics.get("validation_accuracy", 0) for run in own]
+    assert second.data.metrics["best_validation_accuracy"] == max(scores)
 
 
 @pytest.mark.parametrize(

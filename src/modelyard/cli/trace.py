@@ -36,9 +36,9 @@ _SHOWN_FILES = 8
 _INTERVALS = ("_low", "_high")
 _PARTS = {
     "code": ("git.commit", "git.dirty", "git.changed", "git.tree"),
-    "data": ("data.path", "data.md5", "data.size_bytes"),
+    "data": ("data.path", "data.md5", "data.size_bytes", "data.objects"),
     "machine": (
-        "image", "python", "platform", "cpu", "cpu.capability", "cpu.threads",
+        "image", "python", "platform", "cpu", "cpu.capability", "cpu.threads", "processes",
         "gpu", "gpu.driver", "gpu.cuda", "seed",
     ),
 }  # fmt: skip

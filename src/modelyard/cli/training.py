@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from modelyard.settings import TrainingSettings, read_settings
+
+if TYPE_CHECKING:
+    from modelyard.training.experiment import Experiment
 
 
 class PromoteMode(StrEnum):
@@ -45,6 +49,11 @@ Output = Annotated[
     Path | None, typer.Option(help="Where the best goes; TRAINING_STATE_DIR/tuned by default.")
 ]
 _REFERENCE = Path("configs/train.yaml")
+_ANY_OPTION = {
+    "ignore_unknown_options": True,
+    "allow_extra_args": True,
+    "help_option_names": [],  # --help is for the command that follows
+}
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -52,6 +61,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(train)
     app.command()(tune)
     app.command()(dataset)
+    app.command(hidden=True, context_settings=_ANY_OPTION)(dataset_name)
 
 
 def train(
@@ -66,15 +76,13 @@ def train(
     A version that the gate refuses is registered with its verdict: that is a finished training,
     exit code 0.
     """
-    # torch and mlflow take seconds to import: only the command that needs them does
-    from modelyard.training.experiment import read_experiment
+    experiment = _read(config, assignments, promote)
+    settings = read_settings(TrainingSettings)
+    _check(experiment)
     from modelyard.training.pipeline import assist
     from modelyard.training.pipeline import train as run_training
     from modelyard.training.ranks import joined_ranks
 
-    chosen = [] if promote is None else [f"promote={promote.value}"]
-    experiment = read_experiment(config, [*(assignments or ()), *chosen])
-    settings = read_settings(TrainingSettings)
     with joined_ranks() as ranks:
         if processes > 1 and ranks.count == 1:
             _start_ranks(processes)
@@ -85,35 +93,63 @@ def train(
 
 
 def tune(
-    trials: Annotated[int, typer.Option(min=1, help="How many variations to try.")],
+    trials: Annotated[int, typer.Option(min=1, help="How many variations to try, in all.")],
     config: Config = _REFERENCE,
     assignments: Assignments = None,
     output: Output = None,
+    resume: Annotated[
+        bool, typer.Option(help="Go on with the newest interrupted search of this kind, if any.")
+    ] = False,
 ) -> None:
     """Try variations of an experiment and write the best one as a configuration."""
-    from modelyard.training.experiment import read_experiment
+    experiment = _read(config, assignments)
+    settings = read_settings(TrainingSettings)
+    _check(experiment)
     from modelyard.training.tune import tune as run_search
 
-    experiment = read_experiment(config, assignments or ())
-    settings = read_settings(TrainingSettings)
     target = output or settings.training_state_dir / "tuned" / config.name
-    run_search(experiment, settings, Path.cwd(), _say, trials=trials, output=target)
+    run_search(experiment, settings, Path.cwd(), _say, trials=trials, output=target, resume=resume)
 
 
 def dataset(
     config: Config = _REFERENCE, assignments: Assignments = None, source: Source = None
 ) -> None:
     """Put the dataset into the store: one of your own, or the project's demo data."""
+    experiment = _read(config, assignments)
+    folder = read_settings(TrainingSettings).modelyard_data_dir
     from modelyard.training.demo_data import push_data, push_demo_data
-    from modelyard.training.experiment import read_experiment
+    from modelyard.training.experiment import is_in_store
     from modelyard.training.project import find_project
 
-    experiment = read_experiment(config, assignments or ())
-    folder = read_settings(TrainingSettings).modelyard_data_dir
+    if is_in_store(experiment.data):
+        _say(f"{experiment.data} is in a store already: nothing to do.")
+        return
     if source is not None:
         push_data(source, folder, experiment.data, _say)
         return
     push_demo_data(find_project(experiment.project), folder, experiment.data, _say)
+
+
+def dataset_name(config: Config = _REFERENCE, assignments: Assignments = None) -> None:
+    """Print which dataset a training with these options needs; options of `train` are ignored."""
+    _say(_read(config, assignments).data)
+
+
+def _read(
+    config: Path, assignments: Sequence[str] | None, promote: PromoteMode | None = None
+) -> Experiment:
+    """The experiment; a mistake in it is told before anything heavy is imported."""
+    from modelyard.training.experiment import read_experiment
+
+    chosen = [] if promote is None else [f"promote={promote.value}"]
+    return read_experiment(config, [*(assignments or ()), *chosen])
+
+
+def _check(experiment: Experiment) -> None:
+    """Tell a mistake in what belongs to the project once that is imported, and MLflow is not."""
+    from modelyard.training.check import check_project
+
+    check_project(experiment)
 
 
 def _say(line: str) -> None:

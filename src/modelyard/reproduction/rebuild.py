@@ -21,7 +21,12 @@ _DATA_EXIT_CODE = 4
 
 
 def rebuild(
-    code: Path, config: str, environment: Mapping[str, str], name: str, scratch: Path
+    code: Path,
+    config: str,
+    environment: Mapping[str, str],
+    name: str,
+    scratch: Path,
+    processes: str = "1",
 ) -> Path:
     """Train from `code` and `config`; the folder with the version's files.
 
@@ -31,18 +36,20 @@ def rebuild(
         environment: on top of this process's own.
         name: registered model that the configuration names.
         scratch: an empty folder for everything that is made on the way.
+        processes: how many fitted the model together, as it is on record.
 
     Raises:
         ReproductionError: the training failed; the end of what it printed is in the error.
     """
     (code / "reproduced.yaml").write_text(config, encoding="utf-8")
-    with Processes(scratch / "logs") as processes:
-        url = _start_mlflow(processes, scratch)
+    ranks = [] if processes == "1" else ["--processes", processes]
+    with Processes(scratch / "logs") as servers:
+        url = _start_mlflow(servers, scratch)
         log = scratch / "logs/training.log"
         command = ["sh", str(code / "entrypoint.sh"), "--config", str(code / "reproduced.yaml")]
         with log.open("wb") as output:
             done = subprocess.run(  # noqa: S603 - our own words, no shell
-                [*command, "--set", "promote=never"],
+                [*command, "--set", "promote=never", *ranks],
                 cwd=code,
                 env=inherited({**environment, **_isolated(code, scratch, url)}),
                 stdout=output,

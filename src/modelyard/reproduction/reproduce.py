@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from modelyard.errors import ReproductionError
+from modelyard.errors import DataError, ReproductionError
 from modelyard.machine import machine_tags
-from modelyard.provenance import DIRTY_MARK, package_list
+from modelyard.provenance import DIRTY_MARK, PROCESSES_TAG, package_list
 from modelyard.registry import RegistryClient
 from modelyard.registry.lineage import CONFIG_FILE, Lineage, trace
 from modelyard.registry.manifest import FILE_NAME as MANIFEST_FILE
@@ -24,6 +24,8 @@ from modelyard.reproduction.rebuild import rebuild
 from modelyard.reproduction.source import Source, lay_out
 from modelyard.reproduction.weights import describe_difference
 from modelyard.settings import ReproductionSettings
+from modelyard.training.experiment import is_in_store
+from modelyard.training.objects import OBJECTS_FILE, find_objects
 
 Say = Callable[[str], None]
 
@@ -85,13 +87,16 @@ def reproduce(
         source = lay_out(tags, root, settings.git_commit.removesuffix(DIRTY_MARK), code)
         say(f"code      {source.said}")
         say(f"data      {tags['data.path']}, md5 {tags['data.md5']}")
+        _check_objects(lineage)
         circumstances = tuple(_circumstances(lineage, source))
         for difference in circumstances:
             say(f"differs   {difference.sentence()}")
-        say("training  against an MLflow of its own; this takes as long as it took then")
+        processes = tags.get(PROCESSES_TAG, "1")
+        ranks = "" if processes == "1" else f" by {processes} processes, as it was"
+        say(f"training  against an MLflow of its own{ranks}; this takes as long as it took then")
         environment = _environment(tags, source, settings, root, scratch)
         try:
-            rebuilt = rebuild(code, lineage.config, environment, name, scratch)
+            rebuilt = rebuild(code, lineage.config, environment, name, scratch, processes)
         except ReproductionError as error:
             raise _with_cause(error, circumstances) from error
         files = tuple(compare_files(lineage.files, rebuilt))
@@ -123,6 +128,24 @@ def _check_record(lineage: Lineage) -> None:
         raise ReproductionError(f"{who} has no {MANIFEST_FILE}: there is nothing to compare with.")
     if missing := [tag for tag in _DATA_TAGS if tag not in lineage.tags]:
         raise ReproductionError(f"The data of {who} is not on record: no {', '.join(missing)}.")
+
+
+def _check_objects(lineage: Lineage) -> None:
+    """Raise ReproductionError when data that lie in a store are not there as they were."""
+    uri, md5 = lineage.tags["data.path"], lineage.tags["data.md5"]
+    if not is_in_store(uri):
+        return  # DVC fetches the very version, or says that it is gone
+    try:
+        found = find_objects(uri)
+    except DataError as error:
+        raise ReproductionError(f"Its data are not available: {error.detail}") from error
+    if found.md5 != md5:
+        raise ReproductionError(
+            f"The data at {uri} are not those that it was trained on: the list of objects has md5 "
+            f"{found.md5}, recorded is {md5}.",
+            fix=f"The run's artifact {OBJECTS_FILE} lists the objects as they were. A store with "
+            "versioning still has them; put them back, and reproduce again.",
+        )
 
 
 def _circumstances(lineage: Lineage, source: Source) -> list[Difference]:

@@ -15,6 +15,7 @@ from modelyard.config import dump_yaml
 from modelyard.errors import ReproductionError
 from modelyard.provenance import UNKNOWN
 from modelyard.source_tree import FOLDER, find_commit, git, tree_id
+from modelyard.training.experiment import is_in_store
 
 _NEEDED = (FOLDER, "entrypoint.sh", ".dvc/config", "data")
 _GIT_TIMEOUT_S = 60
@@ -33,7 +34,7 @@ class Source:
 
 
 def lay_out(tags: Mapping[str, str], root: Path, image_commit: str, folder: Path) -> Source:
-    """Put the code that trained a version, and the pointer to its data, into `folder`.
+    """Put the code that trained a version, and the pointer to its data file, into `folder`.
 
     Args:
         tags: the version's, with commit, tree, and data.
@@ -47,6 +48,8 @@ def lay_out(tags: Mapping[str, str], root: Path, image_commit: str, folder: Path
     data = folder / "data"
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir()
+    if is_in_store(tags["data.path"]):
+        return source  # it has no pointer
     name = PurePath(tags["data.path"]).name
     out = {"md5": tags["data.md5"], "size": int(tags["data.size_bytes"]), "hash": "md5"}
     pointer = dump_yaml({"outs": [{**out, "path": name}]})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from modelyard.config import Frozen, override, read_yaml, validate
 from modelyard.training.search import TuneConfig
@@ -51,6 +52,31 @@ class EvaluationConfig(Frozen):
     false_negative_cost: float = Field(1.0, ge=0, description="Cost of a no that is wrong.")
 
 
+class StreamConfig(Frozen):
+    """For rows that do not fit in memory: what is held of them at once.
+
+    Each field bounds the memory; none says how many rows are learned from.
+    """
+
+    chunk_rows: int = Field(131_072, ge=1_000, description="Read and checked at once.")
+    buffer_rows: int = Field(
+        524_288,
+        ge=1_000,
+        description="Shuffled together in an epoch, from row groups in a seeded order.",
+    )
+    baseline_rows: int = Field(
+        200_000,
+        ge=1_000,
+        description="Training rows that the baseline and baseline.json get: a sample by hash.",
+    )
+    held_out_rows: int = Field(
+        250_000,
+        ge=1_000,
+        description="Most rows to validate and most rows to test by: a sample "
+        "by hash where the part has more.",
+    )
+
+
 class Experiment(Frozen):
     """One experiment; `fit` belongs to the project and is checked by its own model."""
 
@@ -63,13 +89,37 @@ class Experiment(Frozen):
         description="auto: the alias moves when the gate passes; manual: the gate's verdict is "
         "recorded and a person promotes; never: a trial, neither judged nor promoted.",
     )
-    data: str = Field(pattern=r"^[^/\\]+$", description="Dataset file in the data folder.")
+    data: str = Field(
+        description="Dataset file in the data folder; or s3://bucket/prefix, which is streamed."
+    )
+    stream: StreamConfig | None = Field(
+        None, description="Read the data in chunks, again in each epoch, and never hold it."
+    )
     sample_rows: int | None = Field(None, ge=1_000, description="Only the first rows, to try out.")
     seed: int = Field(7, ge=0, lt=2**32)
     fit: dict[str, Any] = Field(default_factory=dict)
     evaluation: EvaluationConfig = EvaluationConfig()
     gate: GateConfig = GateConfig()
     tune: TuneConfig | None = None
+
+    @model_validator(mode="after")
+    def _names_its_data(self) -> Self:
+        if is_in_store(self.data):
+            if self.stream is None:
+                raise ValueError(
+                    "data that is in a store is streamed, and there is no stream section; for "
+                    "example: --set stream={}"
+                )
+        elif not re.fullmatch(r"[^/\\]+", self.data):
+            raise ValueError(
+                "data: expected the name of a file in the data folder, or s3://bucket/prefix"
+            )
+        return self
+
+
+def is_in_store(data: str) -> bool:
+    """Whether `data` names objects in an S3 store, and not a file in the data folder."""
+    return data.startswith("s3://")
 
 
 def read_experiment(path: Path, assignments: Sequence[str] = ()) -> Experiment:

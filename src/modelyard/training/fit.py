@@ -67,7 +67,7 @@ def fit_network(
     Args:
         network: called with the inputs by name; returns what `loss` takes beside the target.
         loss: mean loss over a batch.
-        train: `Tensors`, or a stream of them.
+        train: `Tensors`, or a stream of them; an epoch number gives a stream its order.
         context: seeds the shuffle (the caller seeds torch before it builds the network), gets
             `train_loss`, `validation_loss`, `learning_rate` after each epoch, keeps checkpoints.
 
@@ -127,7 +127,7 @@ def _train_epoch(
     device = ranks.device
     low = config.precision == "bfloat16" or (config.precision == "auto" and device.type == "cuda")
     total, seen, rows = torch.zeros((), device=device), 0, len(train)
-    for chunk in train.chunks():
+    for chunk in train.chunks(epoch):
         order = torch.randperm(len(chunk), generator=shuffle).to(device)
         for index in order.split(config.batch_rows):
             share = (epoch - 1 + seen / rows) / config.epochs

@@ -25,6 +25,7 @@ from modelyard.training.export import export_model
 from modelyard.training.gate import FILE_NAME as GATE_FILE
 from modelyard.training.gate import NOT_JUDGED, Gate, Verdict
 from modelyard.training.handover import hand_over
+from modelyard.training.objects import OBJECTS_FILE
 from modelyard.training.patience import Patience
 from modelyard.training.preparation import Prepared, Say, prepare
 from modelyard.training.profile import write_profile
@@ -74,7 +75,8 @@ def train(
     Raises:
         ModelyardError: nothing was registered, unless the error says so.
     """
-    prepared = prepare(experiment, settings, root, say)
+    with _full_disk_said():
+        prepared = prepare(experiment, settings, root, say)
     with RegistryClient(settings.mlflow_tracking_uri, settings.registry_timeout_s) as registry:
         registry.aliases(experiment.registered_model)  # asked before hours of work, not after
     state_dir = settings.training_state_dir
@@ -100,6 +102,8 @@ def train(
         run.log_text(dump_yaml(prepared.config), "config.yaml")  # proves that the store takes files
         run.log_text(package_list(), "packages.txt")
         run.log_params(prepared.config)
+        if prepared.stored is not None:
+            run.log_text(prepared.stored.to_json(), OBJECTS_FILE)
 
         model = _fit(prepared, run, checkpoints, say)
         project, split = prepared.project, prepared.split
@@ -148,7 +152,7 @@ def train(
 def assist(experiment: Experiment, settings: TrainingSettings, root: Path) -> None:
     """Fit the same model as rank 0 does, from the same data, and leave the rest to it."""
     prepared = prepare(experiment, settings, root, lambda _: None)
-    prepared.project.fit(prepared.split, prepared.fit_config, FitContext(experiment.seed))
+    prepared.fit(prepared.fit_config, FitContext(experiment.seed))
 
 
 def _find_earlier(state_dir: Path, key: str, say: Say, *, resume: bool) -> Interrupted | None:
@@ -174,7 +178,7 @@ def _fit(
 
     with fit_display(Console()) as show:
         context = FitContext(prepared.experiment.seed, report, show, checkpoints)
-        return prepared.project.fit(prepared.split, prepared.fit_config, context)
+        return prepared.fit(prepared.fit_config, context)
 
 
 def _report(prepared: Prepared, evaluation: Evaluation, run: TrackedRun, say: Say) -> None:

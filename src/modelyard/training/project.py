@@ -11,7 +11,7 @@ import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import onnx
@@ -20,6 +20,9 @@ import polars as pl
 from modelyard.config import Frozen
 from modelyard.contract import Contract
 from modelyard.errors import ConfigError
+
+if TYPE_CHECKING:
+    from modelyard.training.stream import RowStream  # torch and pyarrow, for streams only
 
 Columns = Mapping[str, np.ndarray]
 """Feature name → 1-D array [n]: float64, int64, bool, or object for strings."""
@@ -32,6 +35,27 @@ class Split:
     train: pl.DataFrame
     validation: pl.DataFrame
     test: pl.DataFrame
+
+
+@dataclass(frozen=True)
+class StreamedSplit:
+    """A split whose rows do not fit in memory.
+
+    Attributes:
+        train: the rows to learn from; `train.frames()` passes over them, `train.tensors(…)` is what
+            `fit_network` takes.
+        sample: bounded samples of all three parts, in memory; small parts are whole.
+        rows: how many rows each part has: train, validation, test.
+    """
+
+    train: RowStream
+    sample: Split
+    rows: Mapping[str, int]
+
+    @property
+    def validation(self) -> pl.DataFrame:
+        """The rows to stop by."""
+        return self.sample.validation
 
 
 @dataclass(frozen=True)
@@ -120,9 +144,12 @@ class Project:
         target: name of the label's column.
         fit_config: typed model of the configuration's `fit` section.
         load: reads the dataset file.
-        split: divides the rows; must not depend on their order or number.
+        split: divides the rows; must not depend on their order or number, and gets a streamed
+            dataset chunk by chunk.
         fit: fits the model; gets the split, the `fit` section and what a fit may use. Returns a
             `FittedModel`, or a `SklearnModel`, which the platform exports.
+        fit_stream: the same for rows that do not fit in memory, with a `StreamedSplit`; chunks are
+            what the Parquet files hold, `load` is not asked. None where it cannot be done.
         baseline: fits the simple model that the network has to beat.
         generate: writes the deterministic demo dataset, for projects that have one.
         best_scores: scores that no model can beat, for synthetic data that knows them.
@@ -136,6 +163,7 @@ class Project:
     split: Callable[[pl.DataFrame], Split]
     fit: Callable[[Split, Any, FitContext], Predictor]
     baseline: Callable[[pl.DataFrame, int], Predictor]
+    fit_stream: Callable[[StreamedSplit, Any, FitContext], Predictor] | None = None
     generate: Callable[[Path], None] | None = None
     best_scores: Callable[[pl.DataFrame], np.ndarray] | None = None
     rules: DataRules = field(default_factory=DataRules)

@@ -24,8 +24,8 @@ class RowSource(Protocol):
         """The same rows, their chunks on `device`."""
         ...
 
-    def chunks(self) -> Iterator[Tensors]:
-        """One pass over all rows, in the same order each time."""
+    def chunks(self, epoch: int = 0) -> Iterator[Tensors]:
+        """One pass over all rows, in the same order for the same `epoch`."""
         ...
 
 
@@ -43,7 +43,7 @@ class Tensors:
         """The same rows on `device`."""
         return Tensors({k: v.to(device) for k, v in self.inputs.items()}, self.target.to(device))
 
-    def chunks(self) -> Iterator[Tensors]:
+    def chunks(self, epoch: int = 0) -> Iterator[Tensors]:  # noqa: ARG002 - one chunk, one order
         """All rows at once."""
         yield self
 

@@ -1,32 +1,28 @@
-"""Rows that do not fit in memory: Parquet read in chunks, from disk or from an S3 store.
-
-    rows = ParquetStream("s3://data/transactions/", tensors_of, columns=…)
-    fit_network(network, loss, rows, validation, config, context)
+"""Rows that do not fit in memory, to be fitted from: chunks of a seeded order, read ahead.
 
 At any time about three chunks are held: the one that is learned from, the next one, and what is
-being read. Rows are shuffled within their chunk: files whose neighbouring rows are
-alike have to be shuffled once, when they are written, in row groups of moderate size.
+being read. In each epoch row groups come in another order, and rows are shuffled within their
+chunk; files whose neighbouring rows are alike, in few large row groups, have to be shuffled once,
+when they are written.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import TypeVar, cast
 
+import numpy as np
 import polars as pl
-import pyarrow as pa
-import pyarrow.dataset
-import pyarrow.fs
-import pyarrow.parquet
 import torch
 
-from modelyard.errors import DataError
+from modelyard.training.parquet import ParquetFiles
 from modelyard.training.rows import Tensors
 
 Item = TypeVar("Item")
+Part = Callable[[pl.DataFrame], pl.DataFrame]
 
 CHUNK_ROWS = 131_072
 
@@ -34,115 +30,102 @@ _CPU = torch.device("cpu")
 
 
 @dataclasses.dataclass(frozen=True)
-class ParquetStream:
-    """A `RowSource` over Parquet files.
+class RowStream:
+    """The rows of one part of a dataset, which are never in memory together.
 
     Attributes:
-        uri: a file, a folder, or `s3://bucket/prefix`; an S3 store is found by the AWS variables
-            (AWS_ENDPOINT_URL_S3, AWS_DEFAULT_REGION, AWS_SHARED_CREDENTIALS_FILE).
-        tensors: makes tensors of the rows of one chunk.
-        columns: columns to read; all when None.
-        keep: says which rows [n] of a chunk belong to this source, for a split; all when None.
-        chunk_rows: rows in one chunk, which bounds the memory.
-        device: where chunks are put.
+        part: the rows of a chunk that belong here; all when None.
+        known_rows: how many there are, where somebody has counted.
+        chunk_rows: rows that are read at once.
+        buffer_rows: rows that are shuffled together in a fit.
+        seed: of the order of the row groups in a fit; the order of the files when None.
     """
 
-    uri: str
-    tensors: Callable[[pl.DataFrame], Tensors]
-    columns: Sequence[str] | None = None
-    keep: Callable[[pl.DataFrame], pl.Series] | None = None
+    files: ParquetFiles
+    part: Part | None = None
+    known_rows: int | None = None
     chunk_rows: int = CHUNK_ROWS
-    device: torch.device = _CPU
+    buffer_rows: int = CHUNK_ROWS
+    seed: int | None = None
 
     def __len__(self) -> int:
-        return self._rows
+        return self._rows if self.known_rows is None else self.known_rows
 
-    def to(self, device: torch.device) -> ParquetStream:
-        """The same rows, their chunks on `device`."""
-        return dataclasses.replace(self, device=device)
+    def frames(self, rows: int | None = None, epoch: int = 0) -> Iterator[pl.DataFrame]:
+        """One pass over all rows, in frames of at most `rows` rows, `chunk_rows` by default.
 
-    def chunks(self) -> Iterator[Tensors]:
-        """One pass over all rows, in the order of the files."""
-        for frame in _ahead(self.frames()):
-            yield self.tensors(frame).to(self.device)
-
-    def frames(self) -> Iterator[pl.DataFrame]:
-        """One pass over all rows as data frames of at most `chunk_rows` rows.
+        Args:
+            epoch: 0 for the order of the files; each other number has its own order.
 
         Raises:
-            DataError: the files cannot be read, or lack a column.
+            DataError: the files cannot be read.
         """
-        try:
-            for frame in _gathered(self._batches(), self.chunk_rows):
-                kept = frame if self.keep is None else frame.filter(self.keep(frame))
-                if len(kept):
-                    yield kept
-        except (OSError, pa.ArrowException) as error:
-            raise self._unreadable(error) from error
+        for frame in self.files.frames(rows or self.chunk_rows, self._order(epoch)):
+            kept = frame if self.part is None else self.part(frame)
+            if len(kept):
+                yield kept
 
-    def _batches(self) -> Iterator[pa.RecordBatch]:
-        """All record batches, read when they are asked for.
+    def tensors(self, of: Callable[[pl.DataFrame], Tensors]) -> TensorStream:
+        """The same rows as what `fit_network` takes; `of` makes tensors of one frame."""
+        return TensorStream(self, of)
 
-        pyarrow's own scanner reads ahead of a slow reader until it holds a gigabyte.
-        """
-        dataset = self._dataset
-        columns = list(self.columns or dataset.schema.names)
-        if missing := [name for name in columns if name not in dataset.schema.names]:
-            raise DataError(
-                f"{self.uri} cannot be read as Parquet with the columns {', '.join(missing)}: it "
-                f"has {', '.join(dataset.schema.names)}."
-            )
-        for fragment in dataset.get_fragments():
-            with fragment.filesystem.open_input_file(fragment.path) as source:
-                file = pyarrow.parquet.ParquetFile(source)
-                for batch in file.iter_batches(self.chunk_rows, columns=columns):
-                    yield batch.select(columns)
-
-    @cached_property
-    def _dataset(self) -> pyarrow.dataset.Dataset:
-        try:
-            filesystem, path = pyarrow.fs.FileSystem.from_uri(self.uri)
-        except (ValueError, pa.ArrowException):  # a path, relative or not, is no URI
-            filesystem, path = pyarrow.fs.LocalFileSystem(), self.uri
-        try:
-            return pyarrow.dataset.dataset(
-                path.rstrip("/"), filesystem=filesystem, format="parquet"
-            )
-        except (OSError, pa.ArrowException) as error:
-            raise self._unreadable(error) from error
+    def _order(self, epoch: int) -> list[int] | None:
+        if self.seed is None or not epoch:
+            return None
+        random = np.random.Generator(np.random.PCG64([self.seed, epoch]))
+        return [int(index) for index in random.permutation(len(self.files.row_groups))]
 
     @cached_property
     def _rows(self) -> int:
-        if self.keep is None:
-            try:
-                return cast("int", self._dataset.count_rows())
-            except (OSError, pa.ArrowException) as error:
-                raise self._unreadable(error) from error
-        return sum(map(len, self.frames()))
-
-    def _unreadable(self, error: Exception) -> DataError:
-        why = " ".join(str(error).split())[:300]
-        return DataError(
-            f"{self.uri} cannot be read as Parquet: {why}",
-            fix="Is it there? An S3 store is found by AWS_ENDPOINT_URL_S3 and "
-            "AWS_SHARED_CREDENTIALS_FILE.",
-        )
+        return self.files.rows if self.part is None else sum(map(len, self.frames()))
 
 
-def _gathered(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pl.DataFrame]:
-    """Record batches, which end with their row group, put together to about `rows` rows."""
-    held: list[pa.RecordBatch] = []
-    count = 0
-    for batch in batches:
-        if not batch.num_rows:
-            continue
-        if held and count + batch.num_rows > rows:
-            yield cast("pl.DataFrame", pl.from_arrow(pa.Table.from_batches(held)))
-            held, count = [], 0
-        held.append(batch)
-        count += batch.num_rows
-    if held:
-        yield cast("pl.DataFrame", pl.from_arrow(pa.Table.from_batches(held)))
+@dataclasses.dataclass(frozen=True)
+class TensorStream:
+    """A `RowSource` of streamed rows."""
+
+    rows: RowStream
+    of: Callable[[pl.DataFrame], Tensors]
+    device: torch.device = _CPU
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def to(self, device: torch.device) -> TensorStream:
+        """The same rows, their chunks on `device`."""
+        return dataclasses.replace(self, device=device)
+
+    def chunks(self, epoch: int = 0) -> Iterator[Tensors]:
+        """One pass over all rows, `buffer_rows` at once."""
+        for frame in _ahead(self.rows.frames(self.rows.buffer_rows, epoch)):
+            yield self.of(frame).to(self.device)
+
+
+class Moments:
+    """Mean and deviation of numbers that come in chunks, in one pass and without cancellation."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean = 0.0
+        self._squares = 0.0  # of the distances from the mean
+
+    def add(self, values: np.ndarray) -> None:
+        """Count `values` [n] in (Chan, Golub and LeVeque 1979)."""
+        if not len(values):
+            return
+        own = values.astype(np.float64, copy=False)
+        mean = float(own.mean())
+        count = self.count + len(own)
+        apart = mean - self.mean
+        self._squares += float(np.square(own - mean).sum())
+        self._squares += apart * apart * self.count * len(own) / count
+        self.mean += apart * len(own) / count
+        self.count = count
+
+    @property
+    def deviation(self) -> float:
+        """The standard deviation, of the numbers themselves and not of a larger population."""
+        return float(np.sqrt(self._squares / self.count)) if self.count else 0.0
 
 
 def _ahead(items: Iterator[Item]) -> Iterator[Item]:

@@ -101,6 +101,10 @@ class TrackedRun:
     def take_over(self, run_id: str) -> None:
         """Mark the interrupted run `run_id` as ended, and that this one goes on with it."""
         self._call(lambda: self._client.set_tag(self.run_id, "modelyard.resumes", run_id))
+        self.end_interrupted(run_id)
+
+    def end_interrupted(self, run_id: str) -> None:
+        """Mark the interrupted run `run_id` as ended, and that this one has taken its work over."""
         with suppress(MlflowException):  # it may have been deleted, or have been elsewhere
             self._client.set_tag(run_id, "modelyard.resumed_by", self.run_id)
             if self._client.get_run(run_id).info.status == _RUNNING:

@@ -20,6 +20,7 @@ from modelyard.config import dump_yaml, validate
 from modelyard.errors import ConfigError, TrainingError
 from modelyard.provenance import package_list
 from modelyard.settings import TrainingSettings
+from modelyard.training.checkpoint import experiment_key
 from modelyard.training.evaluate import PRIMARY_METRIC, evaluate
 from modelyard.training.experiment import Experiment
 from modelyard.training.fit import DivergedError
@@ -27,6 +28,13 @@ from modelyard.training.patience import Patience
 from modelyard.training.preparation import Prepared, Say, prepare
 from modelyard.training.project import FitContext
 from modelyard.training.search import TuneConfig
+from modelyard.training.study import (
+    RUN_ATTRIBUTE,
+    KeptStudy,
+    find_interrupted,
+    finished,
+    new_study,
+)
 from modelyard.training.tracking import TrackedRun
 
 BEST_FILE = "best-config.yaml"
@@ -50,11 +58,14 @@ def tune(
     *,
     trials: int,
     output: Path,
+    resume: bool = False,
 ) -> Tuned:
     """Try `trials` variations of the experiment and write the best as a configuration.
 
     Args:
+        trials: in all, with those of the search that is resumed.
         output: the YAML file to write, for `modelyard train --config`.
+        resume: go on with the newest interrupted search of the same code, data and configuration.
 
     Raises:
         ConfigError: there is no `tune` section, or `output` cannot be written.
@@ -68,11 +79,22 @@ def tune(
         )
     _require_writable(output)
     prepared = prepare(experiment, settings, root, say)
-    patience = Patience(settings.tracking_patience_s, lambda line: say(f"warning   {line}"))
+    key = _key(prepared, experiment.tune)
+    earlier = _find_earlier(settings.training_state_dir, key, say, resume=resume)
+
+    def warn(line: str) -> None:
+        say(f"warning   {line}")
+
+    patience = Patience(settings.tracking_patience_s, warn)
     server = (settings.mlflow_tracking_uri, experiment.experiment, settings.modelyard_user)
     tags = {**prepared.tags, "mlflow.source.name": "modelyard tune"}
     with TrackedRun(*server, {**tags, "modelyard.kind": "tune"}, patience) as parent:
         say(f'run       "{parent.name}" ({parent.run_id}) in experiment "{experiment.experiment}"')
+        study = earlier or new_study(settings.training_state_dir, key, parent.run_id, warn)
+        resumed = study.run_id
+        if earlier is not None:
+            parent.take_over(resumed)
+            study.taken_over_by(parent.run_id)
         parent.log_text(dump_yaml(prepared.config), "config.yaml")
         parent.log_text(package_list(), "packages.txt")
 
@@ -80,26 +102,57 @@ def tune(
             own = {"mlflow.parentRunId": parent.run_id, "mlflow.runName": f"trial-{number}"}
             return TrackedRun(*server, {**tags, **own, "modelyard.kind": "trial"}, patience)
 
-        search = Search(prepared, experiment.tune, nested, say)
-        best = search.run(trials)
+        search = Search(prepared, experiment.tune, study, nested, say)
+        opened = search.open()
+        if earlier is not None:
+            say(f"resume    run {resumed}, after {finished(opened)} finished trials")
+        for run_id in study.lost_runs:
+            parent.end_interrupted(run_id)
+        best = search.run(opened, trials)
         text = search.best_config(best)
         parent.log_metrics({f"best_validation_{search.metric}": best.value or 0.0})
         parent.log_params({"best_trial": best.number, **search.values(best)})
         parent.log_text(text, BEST_FILE)
     output.write_text(text, encoding="utf-8")
+    study.discard()
     say(f"best      trial {best.number}: {search.metric} {best.value:.4f}, written to {output}")
     say(f"next      modelyard train --config {output}")
     return Tuned(parent.run_id, best.number, best.value or 0.0, output)
+
+
+def _key(prepared: Prepared, config: TuneConfig) -> str:
+    """Name of all searches that try the same variations of the same experiment."""
+    what = {"experiment": prepared.key, "tune": config.model_dump(mode="json")}
+    return experiment_key(what, prepared.data.md5, prepared.code.commit)
+
+
+def _find_earlier(state_dir: Path, key: str, say: Say, *, resume: bool) -> KeptStudy | None:
+    earlier = find_interrupted(state_dir, key)
+    if earlier is None:
+        if resume:
+            say("resume    no interrupted search of this experiment is there: starting anew")
+        return None
+    if not resume:
+        say("note      an interrupted search is there: --resume goes on with it")
+        earlier.release()
+        return None
+    return earlier
 
 
 class Search:
     """One search; `nested` starts the run of a trial."""
 
     def __init__(
-        self, prepared: Prepared, config: TuneConfig, nested: Callable[[int], TrackedRun], say: Say
+        self,
+        prepared: Prepared,
+        config: TuneConfig,
+        kept: KeptStudy,
+        nested: Callable[[int], TrackedRun],
+        say: Say,
     ) -> None:
         self._prepared = prepared
         self._config = config
+        self._kept = kept
         self._nested = nested
         self._say = say
         self.metric = PRIMARY_METRIC[prepared.project.contract.output.kind]
@@ -109,18 +162,17 @@ class Search:
             if key.split(".")[1] not in known:
                 validate(prepared.project.fit_config, {key.split(".")[1]: None}, "tune.space: fit")
 
-    def run(self, trials: int) -> optuna.trial.FrozenTrial:
-        """The best of `trials` trials."""
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        study = optuna.create_study(
-            direction="maximize",
-            sampler=optuna.samplers.TPESampler(seed=self._prepared.experiment.seed),
-            pruner=optuna.pruners.MedianPruner(
-                n_startup_trials=self._config.startup_trials,
-                n_warmup_steps=self._config.warmup_epochs + 1,  # optuna counts from 0
-            ),
+    def open(self) -> optuna.Study:
+        """The study, with what an interrupted search has left in it."""
+        pruner = optuna.pruners.MedianPruner(
+            n_startup_trials=self._config.startup_trials,
+            n_warmup_steps=self._config.warmup_epochs + 1,  # optuna counts from 0
         )
-        study.optimize(self._try, n_trials=trials, catch=(DivergedError,))
+        return self._kept.open(self._prepared.experiment.seed, pruner)
+
+    def run(self, study: optuna.Study, trials: int) -> optuna.trial.FrozenTrial:
+        """The best of `trials` trials, those included that `study` has already."""
+        study.optimize(self._try, n_trials=max(trials - finished(study), 0))
         if not study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)):
             raise TrainingError(
                 f"None of {trials} trials came to an end.",
@@ -155,11 +207,20 @@ class Search:
         return fit
 
     def _try(self, trial: optuna.Trial) -> float:
+        try:
+            return self._fit(trial)
+        except DivergedError as error:
+            # to the sampler this is a bad place; a failed trial would tell it nothing
+            self._say(f"trial {trial.number:3d} given up: {error.detail}")
+            raise optuna.TrialPruned("diverged") from error
+
+    def _fit(self, trial: optuna.Trial) -> float:
         values = {key: p.suggest(trial, key) for key, p in self._config.space.items()}
         project, split = self._prepared.project, self._prepared.split
         config = validate(project.fit_config, self._fit_section(values), "tune.space: fit")
         pruned: optuna.TrialPruned | None = None
         with self._nested(trial.number) as run:
+            trial.set_user_attr(RUN_ATTRIBUTE, run.run_id)
             run.log_params(values)
 
             def report(epoch: int, metrics: Mapping[str, float]) -> None:
@@ -170,9 +231,8 @@ class Search:
                         raise optuna.TrialPruned(f"given up after epoch {epoch}")
 
             try:
-                model = project.fit(
-                    split, config, FitContext(self._prepared.experiment.seed, report)
-                )
+                context = FitContext(self._prepared.experiment.seed, report)
+                model = self._prepared.fit(config, context)
             except optuna.TrialPruned as error:
                 pruned = error
                 run.log_metrics({"pruned": 1.0})

@@ -1,45 +1,25 @@
 """A dataset against its contract and its project's rules, before the first epoch.
 
-pandera does the checking, all faults at once; what comes out is a table of how many rows have
-which fault, never a value of the data.
+What comes out is a table of how many rows have which fault, never a value of the data. A dataset
+that is streamed is checked chunk by chunk, by the same rules; keys that two of its rows share are
+found by `keys.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import pandera.polars as pa
 import polars as pl
-from pandera.errors import SchemaError, SchemaErrorReason, SchemaErrors
 
-from modelyard.contract import Contract, Feature, FeatureType, Output, OutputKind
-from modelyard.errors import DataError, did_you_mean
+from modelyard.contract import Contract, Output, OutputKind
+from modelyard.errors import DataError
+from modelyard.training.faults import Fault, column_faults, fault_table, missing_columns
 from modelyard.training.project import DataRules, Split
 
-_NUMBERS = (pl.Float64, pl.Float32)
-_INTEGERS = (
-    *(pl.Int8, pl.Int16, pl.Int32, pl.Int64),
-    *(pl.UInt8, pl.UInt16, pl.UInt32),
-)
-_DTYPES: dict[FeatureType, tuple[type[pl.DataType], ...]] = {
-    FeatureType.NUMBER: (*_NUMBERS, *_INTEGERS),
-    FeatureType.INTEGER: _INTEGERS,
-    FeatureType.BOOLEAN: (pl.Boolean,),
-    FeatureType.STRING: (pl.String,),
-    FeatureType.CATEGORY: (pl.String, pl.Categorical, pl.Enum),
-}
-_PARTS = ("train", "validation", "test")
-
-
-@dataclass(frozen=True)
-class Fault:
-    """What is wrong with one column, in how many rows."""
-
-    column: str
-    problem: str
-    rows: int
+PARTS = ("train", "validation", "test")
+PAIRS = (("validation", "train"), ("test", "train"), ("test", "validation"))
+"""A later part and an earlier one, which must not share a split key."""
 
 
 def validate_data(
@@ -50,20 +30,54 @@ def validate_data(
     Raises:
         DataError: a table with a line for each fault and the number of rows that have it.
     """
-    if data.is_empty():
-        raise DataError(
-            "The dataset has no rows.", fix="Look at the file that the DVC pointer names."
-        )
-    rules = rules or DataRules()
-    faults = [*_missing_columns(data, contract, target, rules)]
-    faults += _faults_by_pandera(data, contract, target, rules)
-    if not any(fault.column == target for fault in faults):
-        faults += _label_faults(data[target], contract.output, rules)
-    if faults:
-        raise DataError(
-            "The dataset breaks the contract:\n" + fault_table(faults, len(data)),
-            fix="Nothing was trained or registered. Mend the data, or the project's contract.",
-        )
+    check = DataCheck(contract, target, rules or DataRules())
+    check.add(data)
+    check.finish(_duplicates(data, check.rules.row_key))
+
+
+class DataCheck:
+    """Rows against contract and rules, handed over in as many chunks as one likes."""
+
+    def __init__(self, contract: Contract, target: str, rules: DataRules) -> None:
+        self.contract = contract
+        self.target = target
+        self.rules = rules
+        self.rows = 0
+        self._found: dict[tuple[str, str], int] = {}
+        self._label = _Label()
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether no row had a fault so far."""
+        return not self._found
+
+    def add(self, chunk: pl.DataFrame) -> None:
+        """Check the rows of `chunk`."""
+        self.rows += len(chunk)
+        faults = [*missing_columns(chunk, self.contract, self.target, self.rules)]
+        if len(chunk):
+            faults += column_faults(chunk, self.contract, self.target)
+        for fault in faults:
+            place = fault.column, fault.problem
+            self._found[place] = self._found.get(place, 0) + fault.rows
+        if not any(column == self.target for column, _ in self._found):
+            self._label.add(chunk[self.target])
+
+    def finish(self, more: Iterable[Fault] = ()) -> None:
+        """Raise DataError with all faults that were found, and `more`, if there are any."""
+        if not self.rows:
+            raise DataError(
+                "The dataset has no rows.", fix="Look at the file that the DVC pointer names."
+            )
+        faults = [Fault(*place, rows) for place, rows in self._found.items()]
+        faults += more
+        if not any(column == self.target for column, _ in self._found):
+            faults += self._label.faults(self.target, self.contract.output, self.rules)
+        if faults:
+            raise DataError(
+                "The dataset breaks the contract:\n" + fault_table(faults, self.rows),
+                fix="Nothing was trained or registered. Mend the data, or the project's contract.",
+            )
 
 
 def validate_split(split: Split, contract: Contract, target: str, rules: DataRules) -> None:
@@ -72,181 +86,122 @@ def validate_split(split: Split, contract: Contract, target: str, rules: DataRul
     Raises:
         DataError: a line for each fault.
     """
-    parts = {name: getattr(split, name) for name in _PARTS}
-    faults = [Fault(name, "the part has no rows", 0) for name in _PARTS if parts[name].is_empty()]
-    if contract.output.kind is not OutputKind.VALUE:
-        faults += [
-            Fault(name, f"has one class only in {target}", len(part))
-            for name, part in parts.items()
-            if len(part) and part[target].n_unique() == 1
-        ]
-    faults += _leaks(parts, rules.split_key)
-    if faults:
-        raise DataError(
-            "The split cannot be used:\n" + fault_table(faults, sum(map(len, parts.values()))),
-            fix="Nothing was trained or registered. Use more rows, or mend the project's split.",
-        )
+    check = SplitCheck(contract, target)
+    check.add(split)
+    check.finish(_leaks(split, rules.split_key))
 
 
-def unseen_categories(contract: Contract, train: pl.DataFrame) -> list[str]:
-    """A sentence for each category of the contract that no training row has.
+class SplitCheck:
+    """The parts of a split, handed over in as many chunks as one likes."""
+
+    def __init__(self, contract: Contract, target: str) -> None:
+        self.rows = dict.fromkeys(PARTS, 0)
+        self._target = target
+        self._contract = contract
+        self._labels = {name: _Label() for name in PARTS}
+
+    def add(self, split: Split) -> None:
+        """Count the rows of each part."""
+        for name in PARTS:
+            part: pl.DataFrame = getattr(split, name)
+            self.rows[name] += len(part)
+            if len(part):
+                self._labels[name].add(part[self._target])
+
+    def finish(self, more: Iterable[Fault] = ()) -> None:
+        """Raise DataError with all faults that were found, and `more`, if there are any."""
+        faults = [Fault(name, "the part has no rows", 0) for name in PARTS if not self.rows[name]]
+        if self._contract.output.kind is not OutputKind.VALUE:
+            faults += [
+                Fault(name, f"has one class only in {self._target}", self.rows[name])
+                for name in PARTS
+                if self._labels[name].is_constant
+            ]
+        faults += more
+        if faults:
+            raise DataError(
+                "The split cannot be used:\n" + fault_table(faults, sum(self.rows.values())),
+                fix="Nothing was trained or registered. Use more rows, or mend the project's "
+                "split.",
+            )
+
+
+class _Label:
+    """What no single row tells of a label: whether it varies, and how often it is positive."""
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._positive = 0.0
+        self._values: set[Any] = set()
+
+    def add(self, label: pl.Series) -> None:
+        self._rows += len(label)
+        if len(self._values) <= 1:  # two are enough to know
+            self._values.update(label.unique().head(2))
+        if label.dtype.is_numeric() or label.dtype == pl.Boolean:
+            self._positive += float(label.sum())
+
+    @property
+    def is_constant(self) -> bool:
+        return len(self._values) == 1
+
+    def faults(self, name: str, output: Output, rules: DataRules) -> list[Fault]:
+        """Faults that no single row has."""
+        if self.is_constant:
+            return [Fault(name, "has one and the same value", self._rows)]
+        if output.kind is not OutputKind.PROBABILITY:
+            return []
+        low, high = rules.label_rate
+        rate = self._positive / max(self._rows, 1)
+        if low <= rate <= high:
+            return []
+        problem = f"label rate {rate:.2%}, expected {low:.2%} to {high:.2%}"
+        return [Fault(name, problem, int(self._positive))]
+
+
+def seen_categories(contract: Contract, rows: pl.DataFrame) -> Mapping[str, set[str]]:
+    """Feature → which of its categories `rows` have."""
+    return {
+        feature.name: set(rows[feature.name].unique().cast(pl.String)) & set(feature.categories)
+        for feature in contract.features
+        if feature.categories
+    }
+
+
+def unseen_categories(contract: Contract, seen: Mapping[str, set[str]]) -> list[str]:
+    """A sentence for each category of the contract that is not among those `seen` in training.
 
     Requests may ask for such a category, and the model has learned nothing about it.
     """
     said = []
     for feature in contract.features:
-        seen = set(train[feature.name].cast(pl.String)) if feature.categories else set()
-        if missing := [name for name in feature.categories if name not in seen]:
+        seen_here = seen.get(feature.name, set())
+        if missing := [name for name in feature.categories if name not in seen_here]:
             said.append(f"{feature.name}: no training row has {', '.join(missing)}")
     return said
 
 
-def fault_table(faults: Iterable[Fault], rows: int) -> str:
-    """The faults as aligned lines: column, problem, rows that have it."""
-    lines = [(f.column, f.problem, f"{f.rows:,}") for f in faults]
-    lines.insert(0, ("column", "problem", f"rows of {rows:,}"))
-    widths = [max(len(line[i]) for line in lines) for i in range(3)]
-    return "\n".join(
-        f"  {column:{widths[0]}}  {problem:{widths[1]}}  {count:>{widths[2]}}"
-        for column, problem, count in lines
-    )
+def duplicate_fault(key: Sequence[str], rows: int) -> list[Fault]:
+    """The fault of `rows` rows that share their `key` with another one; none without such rows."""
+    return [Fault(", ".join(key), "rows share what must name one row", rows)] if rows else []
 
 
-def _missing_columns(
-    data: pl.DataFrame, contract: Contract, target: str, rules: DataRules
-) -> Iterator[Fault]:
-    """Every column that is not there; a renamed one shows among those that nobody asked for."""
-    wanted = dict.fromkeys((*contract.names, target, *rules.row_key, *rules.split_key))
-    unasked = [name for name in data.columns if name not in wanted]
-    for name in wanted:
-        if name not in data.columns:
-            hint = did_you_mean(name, unasked) or (
-                f" Not asked for: {', '.join(unasked)}." if unasked else ""
-            )
-            what = "target column" if name == target else "column"
-            yield Fault(name, f"the {what} is missing.{hint}", len(data))
+def leak_fault(key: Sequence[str], later: str, earlier: str, rows: int) -> list[Fault]:
+    """The fault of `rows` rows of one part whose key is in another; none without such rows."""
+    problem = f"rows of {later} whose key is in {earlier}, too"
+    return [Fault(", ".join(key), problem, rows)] if rows else []
 
 
-def _faults_by_pandera(
-    data: pl.DataFrame, contract: Contract, target: str, rules: DataRules
-) -> list[Fault]:
-    columns = {f.name: _column(data[f.name].dtype, f) for f in contract.features if f.name in data}
-    if target in data:
-        columns[target] = _target_column(data[target].dtype, contract.output)
-    unique = list(rules.row_key) if set(rules.row_key) <= set(data.columns) else []
-    schema = pa.DataFrameSchema(columns, unique=unique or None)
-    try:
-        schema.validate(data, lazy=True)
-    except SchemaErrors as errors:
-        return [_fault(error, data, rules) for error in errors.schema_errors]
-    return []
-
-
-def _fault(error: SchemaError, data: pl.DataFrame, rules: DataRules) -> Fault:
-    name = str(error.schema.name)
-    match error.reason_code:
-        case SchemaErrorReason.WRONG_DATATYPE:
-            expected = error.schema.metadata["expected"]
-            return Fault(name, f"expected {expected}, found {data[name].dtype}", len(data))
-        case SchemaErrorReason.DUPLICATES:
-            problem = "rows share what must name one row"
-            return Fault(", ".join(rules.row_key), problem, len(error.failure_cases))
-        case SchemaErrorReason.CHECK_ERROR:
-            raise error  # a check that cannot be computed is a defect of ours, not of the data
-        case _:
-            return Fault(name, str(error.check.error), len(error.failure_cases))
-
-
-def _column(dtype: pl.DataType, feature: Feature) -> pa.Column:
-    """The pandera column for `feature`; a dtype it may not have is the one fault it then has."""
-    allowed = _DTYPES[feature.type]
-    expected = {"expected": feature.type.value}
-    if not isinstance(dtype, allowed):
-        return pa.Column(allowed[0], nullable=True, metadata=expected)
-    value = pl.col(feature.name)
-    checks = [_check(value.is_not_null(), "missing")]
-    if dtype.is_float():
-        checks.append(_check(value.is_finite(), "not finite"))
-    known = value.is_not_nan() if dtype.is_float() else pl.lit(value=True)
-    if feature.minimum is not None:
-        checks.append(_check(~known | (value >= feature.minimum), f"below {feature.minimum:.15g}"))
-    if feature.maximum is not None:
-        checks.append(_check(~known | (value <= feature.maximum), f"above {feature.maximum:.15g}"))
-    if feature.categories and not feature.allow_unknown:
-        text = value.cast(pl.String)
-        checks.append(_check(text.is_in(list(feature.categories)), "not a known category"))
-    elif feature.type in (FeatureType.STRING, FeatureType.CATEGORY):
-        length = value.cast(pl.String).str.len_chars()
-        checks.append(
-            _check(length <= feature.max_length, f"longer than {feature.max_length} characters")
-        )
-    return pa.Column(dtype, checks=checks, nullable=True, metadata=expected)
-
-
-def _target_column(dtype: pl.DataType, output: Output) -> pa.Column:
-    """The pandera column for the label, by what the contract's output means."""
-    label = pl.all()
-    checks = [_check(label.is_not_null(), "missing")]
-    number = isinstance(dtype, (*_NUMBERS, *_INTEGERS))
-    match output.kind:
-        case OutputKind.PROBABILITY:
-            expected = "0 and 1"
-            fits = number or isinstance(dtype, pl.Boolean)
-            if fits:
-                label = label.cast(pl.Float64)
-                checks.append(_check((label == 0) | (label == 1), "neither 0 nor 1"))
-        case OutputKind.CLASS_PROBABILITIES:
-            expected = "a class, or its index"
-            text = isinstance(dtype, (pl.String, pl.Categorical, pl.Enum))
-            fits = text or isinstance(dtype, _INTEGERS)
-            known = (
-                label.cast(pl.String).is_in(list(output.classes))
-                if text
-                else label.is_between(0, len(output.classes) - 1)
-            )
-            checks.append(_check(known, "not a class of the contract"))
-        case OutputKind.VALUE:
-            expected, fits = "number", number
-            if dtype.is_float():
-                checks.append(_check(label.is_finite(), "not finite"))
-    if not fits:
-        return pa.Column(pl.Float64, nullable=True, metadata={"expected": expected})
-    return pa.Column(dtype, checks=checks, nullable=True, metadata={"expected": expected})
-
-
-def _check(holds: pl.Expr, problem: str) -> pa.Check:
-    """A check whose failing rows are counted under `problem`; a missing value is one fault only."""
-
-    def check(data: Any) -> pl.LazyFrame:
-        frame: pl.LazyFrame = data.lazyframe
-        return frame.select(data.key).select(holds.fill_null(value=True))
-
-    return pa.Check(check, error=problem, ignore_na=False)
-
-
-def _label_faults(label: pl.Series, output: Output, rules: DataRules) -> list[Fault]:
-    """Faults that no single row has."""
-    if label.n_unique() == 1:
-        return [Fault(label.name, "has one and the same value", len(label))]
-    if output.kind is not OutputKind.PROBABILITY:
+def _duplicates(data: pl.DataFrame, key: tuple[str, ...]) -> list[Fault]:
+    if not key or not set(key) <= set(data.columns):
         return []
-    positive = int(label.sum() or 0)
-    low, high = rules.label_rate
-    if low <= positive / len(label) <= high:
-        return []
-    problem = f"label rate {positive / len(label):.2%}, expected {low:.2%} to {high:.2%}"
-    return [Fault(label.name, problem, positive)]
+    return duplicate_fault(key, int(data.select(key).is_duplicated().sum()))
 
 
-def _leaks(parts: dict[str, pl.DataFrame], key: tuple[str, ...]) -> list[Fault]:
+def _leaks(split: Split, key: tuple[str, ...]) -> list[Fault]:
     """Rows of a later part whose key is in an earlier part, too."""
-    if not key:
-        return []
-    faults = []
-    for index, later in enumerate(_PARTS[1:], start=1):
-        for earlier in _PARTS[:index]:
-            both = parts[later].join(parts[earlier], on=list(key), how="semi")
-            if len(both):
-                problem = f"rows of {later} whose key is in {earlier}, too"
-                faults.append(Fault(", ".join(key), problem, len(both)))
+    faults: list[Fault] = []
+    for later, earlier in PAIRS if key else ():
+        both = getattr(split, later).join(getattr(split, earlier), on=list(key), how="semi")
+        faults += leak_fault(key, later, earlier, len(both))
     return faults

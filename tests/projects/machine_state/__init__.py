@@ -16,6 +16,7 @@ PROJECT = Project(
     load=dataset.load,
     split=dataset.split,
     fit=model.fit,
+    fit_stream=model.fit_stream,
     baseline=model.fit_baseline,
     generate=dataset.generate,
     rules=DataRules(row_key=("machine", "at")),

@@ -16,9 +16,10 @@ from machine_state.contract import CONTRACT, SITES
 from modelyard.training.evaluate import class_index
 from modelyard.training.fit import LoopConfig, fit_network
 from modelyard.training.onnx_export import encode_category, export_network, normalise
-from modelyard.training.project import Columns, FitContext, Split
-from modelyard.training.rows import Tensors
+from modelyard.training.project import Columns, FitContext, Split, StreamedSplit
+from modelyard.training.rows import RowSource, Tensors
 from modelyard.training.sklearn_model import SklearnModel, feature_table
+from modelyard.training.stream import Moments
 
 NUMBERS = ("temperature", "vibration", "starts")
 
@@ -84,11 +85,32 @@ class FittedModel:
 
 
 def fit(split: Split, config: FitConfig, context: FitContext) -> FittedModel:
-    torch.manual_seed(context.seed)
     numbers = split.train.select(pl.col(NUMBERS).cast(pl.Float64)).to_torch()
-    network = Network(config.width, numbers.mean(dim=0), numbers.std(dim=0))
-    loss = nn.CrossEntropyLoss()
-    fit_network(network, loss, _rows(split.train), _rows(split.validation), config, context)
+    scale = numbers.mean(dim=0), numbers.std(dim=0)
+    return _fit(_rows(split.train), split.validation, scale, config, context)
+
+
+def fit_stream(split: StreamedSplit, config: FitConfig, context: FitContext) -> FittedModel:
+    moments = {name: Moments() for name in NUMBERS}
+    for frame in split.train.frames():
+        for name, moment in moments.items():
+            moment.add(frame[name].to_numpy())
+    mean = torch.tensor([moment.mean for moment in moments.values()], dtype=torch.float64)
+    deviation = torch.tensor([moment.deviation for moment in moments.values()], dtype=torch.float64)
+    train = split.train.tensors(_rows)
+    return _fit(train, split.validation, (mean, deviation), config, context)
+
+
+def _fit(
+    train: RowSource,
+    validation: pl.DataFrame,
+    scale: tuple[Tensor, Tensor],
+    config: FitConfig,
+    context: FitContext,
+) -> FittedModel:
+    torch.manual_seed(context.seed)
+    network = Network(config.width, *scale)
+    fit_network(network, nn.CrossEntropyLoss(), train, _rows(validation), config, context)
     return FittedModel(network)
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from modelyard.config import validate
 from modelyard.errors import ConfigError
-from modelyard.training.experiment import read_experiment
+from modelyard.training.experiment import StreamConfig, is_in_store, read_experiment
 from modelyard.training.project import find_project
 
 CONFIGS = Path(__file__).parents[3] / "configs"
@@ -32,6 +32,9 @@ def test_set_changes_one_key():
         ("registred_model=x", 'Did you mean "registered_model"?'),
         ("promote=maybe", "promote: "),
         ("data=../x.parquet", "data: "),
+        ("data=s3://bucket/prefix", "--set stream={}"),
+        ("stream.chunk_rows=10", "stream.chunk_rows: "),
+        ("stream.chunks=10", "stream.chunks: no such key"),
         ("registered_model=a/b", "registered_model: "),
         ("seed=-1", "seed: "),
         ("evaluation.bootstrap=5", "evaluation.bootstrap: no such key"),
@@ -46,6 +49,13 @@ def test_a_mistake_is_named(assignment: str, said: str):
     with pytest.raises(ConfigError) as caught:
         read_experiment(CONFIGS / "train.yaml", [assignment])
     assert said in caught.value.detail
+
+
+def test_data_in_a_store_are_streamed():
+    wanted = ["data=s3://bucket/a/prefix", "stream={}"]
+    experiment = read_experiment(CONFIGS / "train.yaml", wanted)
+    assert is_in_store(experiment.data)
+    assert experiment.stream == StreamConfig()
 
 
 @pytest.mark.parametrize("name", ["no_such_package", "fraud-detector", "json", "os.path"])

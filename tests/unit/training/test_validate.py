@@ -8,7 +8,12 @@ import pytest
 from modelyard.contract import Contract, Feature, FeatureType, Output, OutputKind
 from modelyard.errors import DataError
 from modelyard.training.project import DataRules, Split
-from modelyard.training.validate import unseen_categories, validate_data, validate_split
+from modelyard.training.validate import (
+    seen_categories,
+    unseen_categories,
+    validate_data,
+    validate_split,
+)
 
 FEATURES = (
     Feature(name="x", type=FeatureType.NUMBER, minimum=0, maximum=10),
@@ -168,4 +173,6 @@ def test_a_part_that_cannot_judge_is_refused(test: pl.DataFrame, said: str):
 
 
 def test_a_category_that_training_never_saw_is_said():
-    assert unseen_categories(CONTRACT, part([1], [0])) == ["c: no training row has b"]
+    assert unseen_categories(CONTRACT, seen_categories(CONTRACT, part([1], [0]))) == [
+        "c: no training row has b"
+    ]

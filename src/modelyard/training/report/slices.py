@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from modelyard.contract import Contract, Feature, FeatureType, OutputKind
-from modelyard.errors import ConfigError, did_you_mean
+from modelyard.training.check import check_features
 from modelyard.training.evaluate import evaluate
 from modelyard.training.project import Columns
 
@@ -56,15 +56,6 @@ def slice_scores(
         for value, rows in parts(contract.feature(name), columns[name]):
             found.append(_score(contract, name, value, truth[rows], predicted[rows]))
     return found
-
-
-def check_features(contract: Contract, names: Sequence[str]) -> None:
-    """Raise ConfigError when one of `names` is no feature of the contract."""
-    for name in names:
-        if name not in contract.names:
-            raise ConfigError(
-                f'evaluation.slices: "{name}" is no feature.{did_you_mean(name, contract.names)}'
-            )
 
 
 def parts(feature: Feature, column: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
