@@ -1,8 +1,8 @@
 # `make help` lists the targets. `make demo` and `make test` install what they need.
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help demo doctor up down train promote rollback status versions history trace reproduce \
-        check format test unit integration stack bench engine lock clean
+.PHONY: help demo doctor up down rollout train promote rollback status versions history trace reproduce \
+        check format test unit integration stack soak bench engine lock clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV_VERSION := 0.13.8
@@ -33,7 +33,10 @@ up: ## build and start the stack, wait until it is healthy
 	docker compose up -d --build --wait
 
 down: ## stop the stack; the data stays (docker compose down -v removes it)
-	docker compose --profile train down
+	docker compose --profile train --profile challenger down
+
+rollout: ## another image or other settings for serving, without a lost request; ARGS=--no-build
+	@PYTHONPATH=src python3 -m modelyard.rollout $(ARGS)
 
 train: ## train, register, promote; takes the CPU overlay by itself; ARGS="--set fit.epochs=3"
 	@$(COMPOSE_TRAIN) --profile train build dataset training
@@ -45,7 +48,7 @@ train: ## train, register, promote; takes the CPU overlay by itself; ARGS="--set
 COMPOSE_TRAIN = COMPOSE_FILE="$$(python3 src/modelyard/doctor.py --compose-file)" docker compose
 IN_TRAINING = $(COMPOSE_TRAIN) --profile train run --rm --no-deps --entrypoint modelyard training
 
-status: ## where the aliases point and what is served
+status: ## where the aliases point, and which replica serves what
 	@$(IN_TRAINING) status
 versions: ## the registered versions
 	@$(IN_TRAINING) versions
@@ -55,6 +58,10 @@ promote: ## let the alias point to a version: make promote VERSION=2 WHY="better
 	@$(IN_TRAINING) promote $(VERSION) --why "$(WHY)" $(if $(FORCE),--force)
 rollback: ## let the alias point to the version before: make rollback WHY="complaints"
 	@$(IN_TRAINING) rollback --why "$(WHY)"
+traffic: ## canary, A/B, shadow: make traffic ARGS="--canary 10" (--ab 50, --shadow, --off; none shows)
+	@docker compose --profile challenger exec traffic python -m modelyard.cli.traffic $(ARGS) || \
+	  { code=$$?; [ -n "$$(docker compose --profile challenger ps -q traffic)" ] || \
+	    echo 'fix: docker compose --profile challenger up -d --wait' >&2; exit $$code; }
 trace: ## where a version comes from: make trace VERSION=2
 	@$(IN_TRAINING) trace $(VERSION)
 reproduce: ## rebuild a version and compare its bytes: make reproduce VERSION=2
@@ -83,6 +90,9 @@ integration: .venv/.ready ## real MLflow, Postgres, S3 and DVC; no Docker, no ro
 
 stack: .venv/.ready ## the stack on the real engine
 	$(BIN)/pytest tests/stack
+
+soak: .venv/.ready ## faults and rollouts on the real engine at full size (a quarter of an hour)
+	MODELYARD_SOAK=1 $(BIN)/pytest tests/stack/test_rollout.py tests/stack/test_faults.py
 
 bench: .venv/.ready ## speed beside peers and limits, into benchmarks/README.md (a quarter of an hour)
 	$(BIN)/python -W ignore -m benchmarks.serving

@@ -111,6 +111,14 @@ class ReproductionError(ModelyardError):
     exit_code = 9
 
 
+class TrafficError(ModelyardError):
+    """The gateway could not be asked, or told, how to split the traffic."""
+
+    title = "The traffic cannot be split"
+    exit_code = 10
+    status = 503
+
+
 class ModelRefusedError(ModelyardError):
     """A model version was found and may not, or cannot, be served."""
 

@@ -75,7 +75,7 @@ class ServingSettings(RegistrySettings):
         3, ge=1, description="How many model versions the cache keeps."
     )
     serving_poll_interval_s: float = Field(
-        2.0, gt=0, description="Seconds between two looks at the alias (jittered by a quarter)."
+        1.0, gt=0, description="Seconds between two looks at the alias (jittered by a quarter)."
     )
     serving_admin_token_file: Path | None = Field(
         None, description="File with the token for /admin; without one /admin refuses everybody."
@@ -97,13 +97,19 @@ class ServingSettings(RegistrySettings):
         1, ge=1, le=64, description="Processes that run a model that is not ONNX."
     )
     serving_child_memory_mb: int = Field(
-        1536, ge=0, description="MiB that each of them may hold before it is replaced; 0: no limit."
+        1536,
+        ge=0,
+        description="MiB that each of them may hold before it is replaced, and an ONNX graph on "
+        "trial; 0: no limit.",
     )
     serving_child_batch_rows: int = Field(
         1024, ge=1, description="Most rows of several requests that one of them gets at once."
     )
     serving_child_start_timeout_s: float = Field(
-        60.0, gt=0, description="Seconds that one of them may take to load its model."
+        60.0,
+        gt=0,
+        description="Seconds that one of them may take to load its model, and an ONNX graph on "
+        "trial to be opened and to answer.",
     )
     serving_max_body_bytes: int = Field(
         2**20, ge=1024, description="Largest body of one JSON request in bytes; more is a 413."
@@ -184,6 +190,20 @@ class CommandSettings(ActorSettings):
     serving_url: HttpUrl = Field(
         "http://127.0.0.1:8000", description="Address of the prediction API, for `status`."
     )
+    traffic_url: str = Field(
+        "",
+        description="Address of the service `traffic`, for `status`; it may not run.",
+    )
+    serving_hosts: str = Field(
+        "",
+        description="Names whose every address is a prediction server, for `status`: NAME:PORT, "
+        "separated by commas.",
+    )
+
+    @property
+    def replica_hosts(self) -> list[str]:
+        """`serving_hosts`, one by one."""
+        return [host.strip() for host in self.serving_hosts.split(",") if host.strip()]
 
 
 class ReproductionSettings(CommandSettings):
@@ -195,6 +215,55 @@ class ReproductionSettings(CommandSettings):
         Path(".modelyard"), description="State of `make demo`, whose store is used where it is."
     )
     git_commit: str = Field("", description="Commit the image was built from.")
+
+
+class TrafficSettings(BaseSettings):
+    """The service `traffic`, which splits predictions between champion and challenger."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", env_ignore_empty=True)
+
+    modelyard_user: str = Field(
+        default_factory=_login_name, description="Who changes the split, for the record."
+    )
+    traffic_socket: Path = Field(
+        Path("/run/gateway/control.sock"), description="The gateway's control socket."
+    )
+    traffic_state_dir: Path = Field(
+        Path("/var/lib/modelyard"), description="Folder in which the wanted split lasts."
+    )
+    traffic_port: int = Field(
+        8405, ge=1, le=65535, description="Port of its report and its metrics."
+    )
+    traffic_champion_url: HttpUrl = Field(
+        "http://serving:8000", description="Address of the champions, each of which is asked."
+    )
+    traffic_challenger_url: HttpUrl = Field(
+        "http://challenger:8000", description="Address of the challengers."
+    )
+    traffic_poll_interval_s: float = Field(
+        0.25, gt=0, le=5, description="Seconds between two looks at the gateway."
+    )
+    traffic_window_s: float = Field(
+        30.0, gt=0, description="Seconds of traffic by which the challenger is judged."
+    )
+    traffic_min_failures: int = Field(
+        5, ge=1, description="Failures of the challenger below which none aborts."
+    )
+    traffic_max_failure_share: float = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="Share of its requests that it may fail at more than the champion, 0 to 1.",
+    )
+    traffic_min_requests: int = Field(
+        50, ge=1, description="Requests of the challenger from which on its latency counts."
+    )
+    traffic_latency_factor: float = Field(
+        3.0, ge=1, description="How many times the champion's latency (p95) it may take."
+    )
+    traffic_latency_floor_ms: float = Field(
+        100.0, ge=0, description="Latency (p95) that is never too long, in milliseconds."
+    )
 
 
 class DemoSettings(BaseSettings):

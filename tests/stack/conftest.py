@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from stack import numbered_models
 from stack.driver import FIGURES, ROOT, Stack, engine_version
 
 # Cheap and stateless first, then the story of the README, then what breaks it, then the end.
@@ -22,9 +24,13 @@ ORDER = (
     "test_start",
     "test_secrets",
     "test_training",
+    "test_gateway",
+    "test_traffic",
     "test_bad_days",
     "test_end",
     "test_readme",
+    "test_rollout",
+    "test_faults",
 )
 NO_ENGINE = (
     "THE STACK TESTS DID NOT RUN: no Docker engine answers. `make engine` starts one on a Debian "
@@ -90,18 +96,33 @@ def images(engine: str) -> Stack:
 @pytest.fixture(scope="session")
 def stack(images: Stack, request: pytest.FixtureRequest) -> Iterator[Stack]:
     """The stack, up on empty volumes; gone at the end, whatever happened."""
-    down = ("--profile", "train", "down", "--volumes", "--remove-orphans", "--timeout", "10")
-    images.compose(*down)  # what a killed session may have left
-    try:
-        FIGURES.append(f"up --wait on empty volumes: {images.up():.1f} s")
+    with _running(images, request):
         yield images
+
+
+@pytest.fixture(scope="session")
+def numbered(images: Stack, request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """A stack of its own: three replicas, and versions that answer with their own number."""
+    settings = {"MODEL_URI": numbered_models.URI, "SERVING_REPLICAS": "3"}
+    own = Stack(f"{images.project}-numbered", settings=settings)
+    with _running(own, request):
+        yield own
+
+
+@contextmanager
+def _running(stack: Stack, request: pytest.FixtureRequest) -> Iterator[None]:
+    down = ("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "10")
+    stack.compose(*down)  # what a killed session may have left
+    try:
+        FIGURES.append(f"up --wait on empty volumes: {stack.up():.1f} s")
+        yield
     finally:
         if request.session.stash.get(_failed, False) or request.session.testsfailed:
             folder = Path(os.environ.get("MODELYARD_STACK_LOGS", ROOT / "build/stack-logs"))
-            images.save_logs(folder)
-            FIGURES.append(f"the containers' logs are in {folder}")
-        images.compose(*down)
-    assert images.leftovers() == []
+            stack.save_logs(folder / stack.project)
+            FIGURES.append(f"the containers' logs are in {folder / stack.project}")
+        stack.compose(*down)
+    assert stack.leftovers() == []
 
 
 @pytest.fixture(scope="session")

@@ -146,6 +146,17 @@ class Stack:
         """Run Python in the container of a service; returns what it printed."""
         return self.compose("exec", "-T", service, "python", "-c", code).stdout
 
+    def inside(self, method: str, path: str, **headers: str) -> int:
+        """The status with which serving answers on the stack's own network."""
+        code = (
+            "import urllib.request, urllib.error\n"
+            f"asked = urllib.request.Request('http://serving:8000{path}', method={method!r}, "
+            f"headers={headers!r})\n"
+            "try: print(urllib.request.urlopen(asked, timeout=20).status)\n"
+            "except urllib.error.HTTPError as error: print(error.code)\n"
+        )
+        return int(self.python("mlflow", code))
+
     def containers(self, service: str = "") -> list[dict[str, Any]]:
         """`docker inspect` of the project's containers."""
         chosen = ["--filter", f"label=com.docker.compose.project={self.project}"]

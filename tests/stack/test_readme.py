@@ -86,6 +86,5 @@ def test_the_readme_starts_with_five_commands_and_they_do_what_it_says(fresh: St
 def test_the_admin_token_is_where_the_readme_says_and_reloads(fresh: Stack) -> None:
     (show_token,) = API
     token = follow(fresh, show_token.replace(" exec ", " exec -T ")).strip()
-    headers = {"Authorization": f"Bearer {token}"}
-    assert fresh.api.post("/admin/reload", headers=headers).status_code == 200
-    assert fresh.api.post("/admin/reload").status_code == 401
+    assert fresh.inside("POST", "/admin/reload", authorization=f"Bearer {token}") == 200
+    assert fresh.inside("POST", "/admin/reload") == 401

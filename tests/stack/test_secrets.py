@@ -79,8 +79,11 @@ def test_the_store_refuses_who_has_no_key(stack: Stack) -> None:
 
 def test_admin_requests_need_the_token(stack: Stack) -> None:
     token = stack.compose("exec", "-T", "serving", "cat", "/run/secrets/admin/token").stdout.strip()
-    assert stack.api.post("/admin/reload").status_code == 401
-    wrong = {"authorization": "Bearer wrong"}
-    assert stack.api.post("/admin/reload", headers=wrong).status_code == 403
-    right = {"authorization": f"Bearer {token}"}
-    assert stack.api.post("/admin/reload", headers=right).status_code not in {401, 403}
+    assert stack.inside("POST", "/admin/reload") == 401
+    assert stack.inside("POST", "/admin/reload", authorization="Bearer wrong") == 403
+    right = f"Bearer {token}"
+    assert stack.inside("POST", "/admin/reload", authorization=right) not in {401, 403}
+    # and from outside the token opens nothing
+    refused = stack.api.post("/admin/reload", headers={"authorization": right})
+    assert refused.status_code == 403
+    assert "inside the stack only" in refused.json()["detail"]

@@ -6,9 +6,19 @@ import json
 import time
 
 import pytest
+from benchmarks.traffic import Traffic
 
-from stack.driver import FIGURES, RUNNING, SMOKE, Stack, wait_for
-from stack.load import Load
+from stack.driver import (
+    COMPOSE_TIMEOUT_S,
+    FIGURES,
+    ROOT,
+    RUNNING,
+    SMOKE,
+    Stack,
+    run,
+    wait_for,
+)
+from stack.replicas import KILL, ready_replicas
 
 
 def test_training_fills_an_empty_registry_and_the_api_answers_within_5_s(stack: Stack) -> None:
@@ -48,6 +58,23 @@ def test_the_run_is_in_mlflow_with_its_epochs_and_its_origin(trained: Stack) -> 
     assert len(history["metrics"]) > 1
 
 
+def test_make_train_records_the_image_with_its_digest(trained: Stack) -> None:
+    arguments = "--config configs/train-smoke.yaml --set registered_model=by-make --promote never"
+    done = run(
+        "make", "train", f"ARGS={arguments}",
+        cwd=ROOT, env=trained.environment(), timeout_s=COMPOSE_TIMEOUT_S,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    version = trained.mlflow.get(
+        "/api/2.0/mlflow/model-versions/get", params={"name": "by-make", "version": "1"}
+    ).json()["model_version"]
+    found = trained.mlflow.get("/api/2.0/mlflow/runs/get", params={"run_id": version["run_id"]})
+    tags = {tag["key"]: tag["value"] for tag in found.json()["run"]["data"]["tags"]}
+    image = trained.environment()["TRAINING_CPU_IMAGE"]
+    digest = run("docker", "image", "inspect", "--format", "{{.Id}}", image).stdout.strip()
+    assert tags["image"] == f"{image}@{digest}"
+
+
 def test_the_data_came_out_of_the_store(trained: Stack) -> None:
     """The dataset service has a cache of its own, so that training has to pull."""
     code = (
@@ -81,26 +108,26 @@ def test_bad_input_is_refused_and_the_field_is_named(trained: Stack, body: str, 
 
 def test_a_second_version_takes_over_without_a_failed_request(trained: Stack) -> None:
     old = int(trained.version())
-    with Load(trained) as load:
+    with traffic_to(trained) as traffic:
         trained.train(*SMOKE)
         wait_for("the new version", lambda: trained.version() == str(old + 1), timeout_s=10)
-    FIGURES.append(f"{len(load.versions)} predictions during a second training, none failed")
-    assert load.failures == []
-    assert set(load.versions) == {str(old), str(old + 1)}
-    assert load.versions.count(str(old)) > 10
+    FIGURES.append(f"{len(traffic.versions)} predictions during a second training, none failed")
+    assert traffic.failures == []
+    assert set(traffic.versions) == {str(old), str(old + 1)}
+    assert traffic.versions.count(str(old)) > 10
 
 
 def test_a_killed_replica_is_not_noticed(trained: Stack) -> None:
     trained.compose("up", "-d", "--wait", "--no-recreate", "--scale", "serving=2")
     wait_for("two ready replicas", lambda: ready_replicas(trained) == 2)
-    with Load(trained) as load:
+    with traffic_to(trained) as traffic:
         time.sleep(1)
         trained.compose("exec", "-T", "--index", "1", "serving", "sh", "-c", KILL)
         time.sleep(3)
         wait_for("the replica's return", lambda: ready_replicas(trained) == 2, timeout_s=60)
     trained.compose("up", "-d", "--wait", "--no-recreate", "--scale", "serving=1")
-    assert load.failures == []
-    assert len(load.versions) > 50
+    assert traffic.failures == []
+    assert len(traffic.versions) > 50
 
 
 def test_a_restart_without_a_registry_serves_the_last_good_version(trained: Stack) -> None:
@@ -134,17 +161,9 @@ def test_down_and_up_keep_everything(trained: Stack) -> None:
     wait_for("the model, fetched again", lambda: trained.version() == version)
 
 
-# PID 1 is the init that Compose adds: its child is the server
-KILL = "kill -9 $(cat /proc/1/task/1/children)"
 EMPTY_CACHE = "rm -rf /var/cache/modelyard/* && ls -A /var/cache/modelyard"
 
 
-def ready_replicas(stack: Stack) -> int:
-    """How many servers the gateway knows to be ready."""
-    probe = (
-        "exec 3<>/dev/tcp/127.0.0.1/8404; "
-        "printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3; grep ^haproxy_backend_active_servers <&3"
-    )
-    said = stack.compose("exec", "-T", "gateway", "bash", "-c", probe).stdout
-    (line,) = [line for line in said.splitlines() if 'proxy="ready"' in line]
-    return int(float(line.split()[-1]))
+def traffic_to(stack: Stack) -> Traffic:
+    """The README's request, fifty times a second."""
+    return Traffic(f"http://127.0.0.1:{stack.gateway_port}/predict")

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from modelyard.settings import ServingSettings
+from modelyard.settings import ServingSettings, TrafficSettings
 
 ROOT = Path(__file__).parents[2]
 BASE = "docker-compose.yml"
@@ -50,7 +50,11 @@ LONG_RUNNING = {name: s for name, s in SERVICES.items() if s["restart"] == "unle
 
 
 def test_the_services_are_the_documented_ones() -> None:
-    assert set(LONG_RUNNING) == {"db", "storage", "mlflow", "serving", "gateway"}
+    by_profile = {"challenger": {"challenger", "traffic"}}
+    always = {"db", "storage", "mlflow", "serving", "gateway"}
+    assert set(LONG_RUNNING) == always | by_profile["challenger"]
+    for profile, names in by_profile.items():
+        assert {n for n, s in LONG_RUNNING.items() if s.get("profiles") == [profile]} == names
     jobs = {"secrets", "buckets", "mlflow-migrate", "dataset", "training"}
     assert set(SERVICES) - set(LONG_RUNNING) == jobs
 
@@ -136,6 +140,45 @@ def test_serving_is_given_every_setting_with_the_default_of_the_code() -> None:
             assert yaml.safe_load(default) == setting.default, name
 
 
+def test_the_challenger_differs_from_serving_by_its_model_and_its_cache_alone() -> None:
+    champion, challenger = SERVICES["serving"], SERVICES["challenger"]
+    differing = {
+        name
+        for name in champion["environment"] | challenger["environment"]
+        if champion["environment"].get(name) != challenger["environment"].get(name)
+    }
+    assert differing == {"MODEL_URI"}
+    ours = {"build", "deploy", "environment", "healthcheck", "profiles", "volumes"}
+    for key in (champion.keys() | challenger.keys()) - ours:
+        assert champion[key] == challenger[key], key
+    assert "serving-cache" not in str(challenger["volumes"])
+
+
+def test_traffic_is_given_every_limit_with_the_default_of_the_code() -> None:
+    given = SERVICES["traffic"]["environment"]
+    inside = {"traffic_port", "traffic_champion_url", "traffic_challenger_url"}
+    inside |= {"traffic_poll_interval_s", "traffic_socket", "traffic_state_dir", "modelyard_user"}
+    for name, setting in TrafficSettings.model_fields.items():
+        if name not in inside:
+            ((_, default),) = VARIABLE.findall(given[name.upper()])
+            assert yaml.safe_load(default) == setting.default, name
+
+
+def test_only_traffic_and_the_gateway_share_the_control_socket() -> None:
+    holders = {name for name, s in SERVICES.items() if "gateway-control" in str(s.get("volumes"))}
+    assert holders == {"gateway", "traffic"}
+
+
+def test_the_gateway_is_given_every_setting_that_it_reads() -> None:
+    text = read("configs/gateway/haproxy.cfg")
+    given = SERVICES["gateway"]["environment"]
+    presets = dict(re.findall(r"^  presetenv (\w+) (\S+)$", text, re.MULTILINE))
+    assert given.keys() == presets.keys()
+    assert set(re.findall(r"\$\{((?:GATEWAY|SERVING)_\w+)\}", text)) <= presets.keys()
+    for name, preset in presets.items():
+        assert VARIABLE.findall(given[name]) == [(name, preset)]
+
+
 def test_mlflow_clients_stay_on_the_servers_address() -> None:
     for name in ("serving", "training"):
         environment = SERVICES[name]["environment"]
@@ -196,14 +239,17 @@ def test_dockerfiles_and_compose_name_the_same_base() -> None:
     assert bases == {variables(BASE)["PYTHON_IMAGE"]}
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "configs/gateway/errors").iterdir()), ids=str)
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "configs/gateway/errors").glob("*.http")), ids=lambda path: path.name
+)
 def test_the_gateways_own_answers_are_whole_problem_details(path: Path) -> None:
     head, body = path.read_bytes().split(b"\r\n\r\n")
     lines = head.decode().split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines[1:])
     assert headers["Content-Type"] == "application/problem+json"
     assert int(headers["Content-Length"]) == len(body)
-    assert lines[0].split()[1] == str(json.loads(body)["status"]) == path.stem
+    assert lines[0].split()[1] == str(json.loads(body)["status"]) == path.stem.split("-")[0]
+    assert ("Retry-After" in headers) == (path.stem[:3] in {"429", "502", "503", "504"})
     assert path.name in read("configs/gateway/haproxy.cfg")
 
 

@@ -18,6 +18,9 @@ Why = Annotated[str, typer.Option(help="The reason, for the record.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table, nothing shortened.")]
 
 CHAMPION = "champion"
+TRAIN_FIRST = (
+    "train the first: docker compose --profile train run --rm training (or make train, make demo)"
+)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""`modelyard versions` and `status`: what is registered, where aliases point, what is served."""
+"""`modelyard versions`: what is registered."""
 
 from __future__ import annotations
 
@@ -7,27 +7,17 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 import typer
 
-from modelyard.cli.connection import AsJson, Model, open_registry
-from modelyard.cli.output import moment, short, show_fields, show_json, show_rows
-from modelyard.errors import RegistryNotFoundError
-from modelyard.registry import ModelVersion, RegisteredModel
-from modelyard.registry.moves import last_move
+from modelyard.cli.connection import TRAIN_FIRST, AsJson, Model, open_registry
+from modelyard.cli.output import moment, short, show_json, show_rows
+from modelyard.registry import ModelVersion
 from modelyard.registry.verdict import NUMBERS_TAG, SENTENCE_TAG, VERDICT_TAG
-from modelyard.settings import CommandSettings, read_settings
-
-_SERVER_TIMEOUT_S = 3.0
-_TRAIN_FIRST = (
-    "train the first: docker compose --profile train run --rm training (or make train, make demo)"
-)
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add this module's commands to `app`."""
     app.command()(versions)
-    app.command()(status)
 
 
 def versions(model: Model = None, as_json: AsJson = False) -> None:
@@ -41,34 +31,7 @@ def versions(model: Model = None, as_json: AsJson = False) -> None:
         rows = [_row(version, aliases) for version in found]
         show_rows(f"{name}: versions (* with local changes)", rows, wrap=("aliases",))
     else:
-        typer.echo(f"{name}: no versions yet; {_TRAIN_FIRST}")
-
-
-def status(model: Model = None, as_json: AsJson = False) -> None:
-    """Show where the aliases point, since when and by whom, and what the server serves."""
-    settings = read_settings(CommandSettings)
-    with open_registry(model) as (registry, name):
-        try:
-            registered = registry.registered_model(name)
-        except RegistryNotFoundError:
-            registered = RegisteredModel(name, {}, {})
-    served = _served(settings.serving_url)
-    if as_json:
-        aliases = dict(registered.aliases)
-        places = {"registry": settings.mlflow_tracking_uri, "server": settings.serving_url}
-        show_json({"model": name, "aliases": aliases, **places, "serves": served})
-        return
-    aliases = {f"@{alias}": _alias(registered, alias) for alias in sorted(registered.aliases)}
-    show_fields(
-        name,
-        {
-            "registry": {
-                "address": settings.mlflow_tracking_uri,
-                **(aliases or {"aliases": f"none; {_TRAIN_FIRST}"}),
-            },
-            "server": {"address": settings.serving_url, "serves": served},
-        },
-    )
+        typer.echo(f"{name}: no versions yet; {TRAIN_FIRST}")
 
 
 def _facts(version: ModelVersion, aliases: Mapping[str, str]) -> dict[str, Any]:
@@ -118,23 +81,3 @@ def _numbers(version: ModelVersion) -> dict[str, Any]:
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
-
-
-def _alias(model: RegisteredModel, alias: str) -> str:
-    version, move = model.aliases[alias], last_move(model, alias)
-    if move is None or move.moved_to != version:
-        return f"version {version} (not moved by modelyard: nothing is on record)"
-    why = f": {move.why}" if move.why else ""
-    return f"version {version} since {moment(move.at)} UTC, by {move.who}{why}"
-
-
-def _served(url: str) -> str:
-    try:
-        answer = httpx.get(f"{url}/model", timeout=_SERVER_TIMEOUT_S)
-        body = answer.json()
-    except (httpx.HTTPError, ValueError) as error:
-        return f"no answer ({type(error).__name__})"
-    if answer.status_code != httpx.codes.OK:
-        return str(body.get("detail", answer.status_code))
-    stale = " (stale: the registry has not confirmed it)" if body.get("stale") else ""
-    return f"{body['name']} version {body['version']}{stale}"

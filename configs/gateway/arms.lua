@@ -1,0 +1,68 @@
+-- What haproxy.cfg cannot say by itself: a sticky key from a header named at run time, and shadow
+-- requests. Whatever happens to a shadow request, the client's own request knows nothing of it.
+
+local LIMIT = tonumber(os.getenv("GATEWAY_SHADOW_CONCURRENCY")) or 32
+local TIMEOUT_MS = tonumber(os.getenv("GATEWAY_CHALLENGER_TIMEOUT_MS")) or 1000
+local ADDRESS = "http://127.0.0.1:8406"
+-- the headers that say what the body is, and by which the copy is found in the challenger's log
+local COPIED = {"content-type", "inference-header-content-length", "x-request-id", "traceparent"}
+
+local under_way = 0
+local counts = {sent = 0, dropped = 0, failed = 0}
+
+core.register_action("sticky_key", {"http-req"}, function(txn)
+  local _, _, header = string.find(txn:get_var("txn.split"), "^[^:]*:[^:]*:(.*)$")
+  if header and header ~= "" then
+    txn:set_var("txn.key", txn.sf:req_fhdr(header))
+  end
+end)
+
+core.register_action("shadow", {"http-req"}, function(txn)
+  if under_way >= LIMIT then
+    counts.dropped = counts.dropped + 1
+    return
+  end
+  local headers = {}
+  for _, name in ipairs(COPIED) do
+    local value = txn.sf:req_fhdr(name)
+    if value ~= "" then headers[name] = {value} end
+  end
+  local request = {
+    url = ADDRESS .. txn.sf:path(),
+    headers = headers,
+    body = txn.sf:req_body(),
+    timeout = TIMEOUT_MS + 1000,  -- HAProxy gives up first, and counts it
+  }
+  under_way = under_way + 1
+  core.register_task(function()
+    local ok, answer = pcall(function() return core.httpclient():post(request) end)
+    under_way = under_way - 1
+    counts.sent = counts.sent + 1
+    if not ok or answer.status == 0 or answer.status >= 500 then
+      counts.failed = counts.failed + 1
+    end
+  end)
+end)
+
+-- on the control socket: `show shadow`
+core.register_cli({"show", "shadow"}, "show shadow: copies of requests, by what became of them", function(applet)
+  applet:send(string.format(
+    "sent=%d dropped=%d failed=%d\n", counts.sent, counts.dropped, counts.failed))
+end)
+
+-- Prometheus text; the answers themselves are counted by HAProxy's exporter (backend challengers).
+core.register_service("shadow_metrics", "http", function(applet)
+  local text = "# TYPE modelyard_shadow_requests counter\n"
+    .. "# HELP modelyard_shadow_requests Copies of requests for the challenger, by what became of them.\n"
+  for _, result in ipairs({"sent", "dropped", "failed"}) do
+    text = text .. string.format(
+      'modelyard_shadow_requests_total{result="%s"} %d\n', result, counts[result])
+  end
+  text = text .. "# TYPE modelyard_shadow_in_flight gauge\n"
+    .. "modelyard_shadow_in_flight " .. under_way .. "\n"
+  applet:set_status(200)
+  applet:add_header("content-type", "text/plain; version=0.0.4")
+  applet:add_header("content-length", #text)
+  applet:start_response()
+  applet:send(text)
+end)

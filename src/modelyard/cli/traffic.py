@@ -1,0 +1,166 @@
+"""`modelyard traffic`: how predictions are split between champion and challenger.
+
+It runs in the service `traffic`, which alone reaches the gateway's control socket (`make traffic`):
+`python -m modelyard.cli.traffic`, because the serving image has not what other commands import.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from modelyard.cli.connection import AsJson
+from modelyard.cli.output import moment, show_fields, show_json, show_rows
+from modelyard.cli.run import run
+from modelyard.errors import ConfigError, TrafficError
+from modelyard.settings import TrafficSettings, read_settings
+from modelyard.traffic.plan import DEFAULT_HEADER, Mode, Plan, PlanStore
+from modelyard.traffic.report import ArmReport, Report, ask_traffic
+
+_APPLIED_WITHIN_S = 5.0
+_ASK_EVERY_S = 0.05
+_UP = "docker compose --profile challenger up -d --wait, then make traffic ARGS=..."
+
+
+def add_commands(app: typer.Typer) -> None:
+    """Add this module's command to `app`."""
+    app.command()(traffic)
+
+
+def traffic(
+    canary: Annotated[
+        float | None, typer.Option(help="Percent of predictions that go to the challenger.")
+    ] = None,
+    ab: Annotated[
+        float | None,
+        typer.Option("--ab", help="Percent of keys; a key always meets the same arm."),
+    ] = None,
+    by_header: Annotated[
+        str | None,
+        typer.Option(help=f"Header that holds the key of --ab; {DEFAULT_HEADER} by default."),
+    ] = None,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Copies to the challenger; the champion answers.")
+    ] = False,
+    off: Annotated[bool, typer.Option("--off", help="The champion answers everything.")] = False,
+    why: Annotated[str, typer.Option(help="The reason, for the record.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Show or change how predictions are split; no option shows."""
+    settings = read_settings(TrafficSettings)
+    wanted = [canary is not None, ab is not None, shadow, off]
+    if sum(wanted) > 1:
+        raise ConfigError(
+            "Expected one of --canary, --ab, --shadow and --off, found more.",
+            fix="Say one of them; it replaces what was before.",
+        )
+    if by_header is not None and ab is None:
+        raise ConfigError(
+            "--by-header belongs to --ab.", fix="modelyard traffic --ab 50 --by-header NAME"
+        )
+    if not any(wanted):
+        report = _ask(settings)
+    else:
+        mode = (Mode.CANARY, Mode.AB, Mode.SHADOW, Mode.OFF)[wanted.index(True)]
+        header = (by_header or DEFAULT_HEADER) if mode is Mode.AB else None
+        share = canary if canary is not None else ab
+        report = _change(settings, _plan(mode, share, header, settings.modelyard_user, why))
+    if as_json:
+        show_json(report.model_dump(mode="json"))
+    else:
+        _show(report)
+
+
+def _plan(mode: Mode, share: float | None, header: str | None, who: str, why: str) -> Plan:
+    try:
+        return Plan(mode=mode, share_percent=share, header=header, changed_by=who, why=why)
+    except ValidationError as error:
+        fields = {"share_percent": "share in percent", "header": "name of the header"}
+        faults = [
+            f"{fields.get(str(fault['loc'][0]), 'split') if fault['loc'] else 'split'}: "
+            f"{fault['msg']}"
+            for fault in error.errors()
+        ]
+        raise ConfigError(
+            f"This is no split. {'; '.join(faults)}.",
+            fix="For example: modelyard traffic --canary 10",
+        ) from error
+
+
+def _change(settings: TrafficSettings, plan: Plan) -> Report:
+    """Let `plan` hold and wait until the gateway does it."""
+    _ask(settings)  # nobody would carry the plan out
+    PlanStore(settings.traffic_state_dir).write(plan)
+    deadline = time.monotonic() + _APPLIED_WITHIN_S
+    while True:
+        report = _ask(settings)
+        if report.plan.id == plan.id and report.applied:
+            return report
+        if report.plan.aborted and report.plan.changed_at > plan.changed_at:
+            return report  # it was in force, and is over
+        if time.monotonic() > deadline:
+            raise TrafficError(
+                f"The split was noted, but the gateway does not follow it. {report.trouble}",
+                fix="It is followed as soon as the gateway answers: docker compose ps gateway",
+            )
+        time.sleep(_ASK_EVERY_S)
+
+
+def _ask(settings: TrafficSettings) -> Report:
+    report = ask_traffic(f"http://127.0.0.1:{settings.traffic_port}")
+    if report is None:
+        raise TrafficError(
+            "The service `traffic`, which splits the predictions, does not answer here.", fix=_UP
+        )
+    return report
+
+
+def _show(report: Report) -> None:
+    plan = report.plan
+    since = f"since {moment(plan.changed_at.isoformat())} UTC" if plan.changed_by else ""
+    by = f"by {plan.changed_by}" if plan.changed_by else ""
+    fields = {
+        "split": plan.describe(),
+        "set": ", ".join(filter(None, (since, by, "" if plan.aborted else plan.why))),
+        "aborted": f"{plan.why}. {plan.aborted}" if plan.aborted else "",
+        "trouble": report.trouble,
+        "challenger": _challengers(report),
+        "copies dropped": str(report.copies_dropped or ""),
+    }
+    show_fields("traffic", {"gateway": {name: said for name, said in fields.items() if said}})
+    typer.echo()
+    rows = [_row("champion", report.champion), _row("challenger", report.challenger)]
+    show_rows(f"since {report.counting_since:%Y-%m-%d %H:%M:%S} UTC", rows)
+
+
+def _challengers(report: Report) -> str:
+    if report.challengers:
+        return f"{report.challengers} ready"
+    if report.plan.mode is Mode.OFF:
+        return "none is ready"
+    return "none is ready: the champion answers everything; docker compose ps challenger"
+
+
+def _row(name: str, arm: ArmReport) -> dict[str, str]:
+    return {
+        "arm": name,
+        "requests": str(arm.requests),
+        "failed": str(arm.failures),
+        "no finite number": str(arm.not_finite),
+        "p50 ms": _number(arm.p50_ms),
+        "p99 ms": _number(arm.p99_ms),
+        "mean score": _number(arm.mean_score),
+    }
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+if __name__ == "__main__":
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    add_commands(app)
+    run(app)

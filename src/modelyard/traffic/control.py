@@ -1,0 +1,135 @@
+"""The gateway's control socket (HAProxy's runtime API): the split in force, and counts."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from modelyard.errors import TrafficError
+
+SPLIT_MAP = "/usr/local/etc/haproxy/split.map"
+"""In the gateway; its file says "off", what is set here lives in the gateway's memory."""
+
+_TIMEOUT_S = 1.0
+_ANSWERED = ("hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_other")
+_CHALLENGER = "challenger"
+_BACKENDS = {"ready", "arms", "challengers"}
+_DROPPED = re.compile(r"\bdropped=(\d+)")
+_SUMS = {"BACKEND", "FRONTEND"}
+
+
+@dataclass(frozen=True)
+class ServerCounts:
+    """What HAProxy counted for one server since HAProxy started.
+
+    Args:
+        sessions: requests that were given to it, each try of one.
+        answered: answers below 500.
+        client_aborts: requests whose client went away.
+        current: requests under way.
+    """
+
+    sessions: int = 0
+    answered: int = 0
+    client_aborts: int = 0
+    current: int = 0
+
+
+@dataclass(frozen=True)
+class GatewayState:
+    """The gateway at one moment.
+
+    Args:
+        entry: the split in force, as `Plan.entry`.
+        servers: counts by "backend/server".
+        challengers: challengers that are ready.
+        copies_dropped: shadow requests that were not sent since HAProxy started.
+    """
+
+    entry: str
+    servers: Mapping[str, ServerCounts]
+    challengers: int
+    copies_dropped: int
+
+
+def is_challenger(server: str) -> bool:
+    """Whether "backend/server" is a challenger."""
+    return server.partition("/")[2].startswith(_CHALLENGER)
+
+
+class GatewayControl:
+    """Asks and tells the gateway through the socket at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    async def state(self) -> GatewayState:
+        """What the gateway does now.
+
+        Raises:
+            TrafficError: it does not answer, or not as HAProxy does.
+        """
+        text = await self._ask(f"get map {SPLIT_MAP} split; show shadow; show stat")
+        answer, mark, table = text.partition("# pxname")
+        _, found, rest = answer.partition('value="')
+        dropped = _DROPPED.search(rest)
+        if not (mark and found and dropped):
+            raise TrafficError(
+                "The gateway knows no split.",
+                fix="Its configuration is not the project's configs/gateway: "
+                "docker compose up -d --force-recreate gateway",
+            )
+        rows = list(csv.DictReader(("pxname" + table).splitlines()))
+        entry = rest.partition('"')[0]
+        return GatewayState(entry, read_servers(rows), _ready(rows), int(dropped[1]))
+
+    async def split(self, entry: str) -> None:
+        """Put the split `entry` in force, for every request that begins after this.
+
+        Raises:
+            TrafficError: the gateway does not answer, or refuses.
+        """
+        if answer := (await self._ask(f"set map {SPLIT_MAP} split {entry}")).strip():
+            raise TrafficError(f"The gateway refused the split: {answer}")
+
+    async def _ask(self, command: str) -> str:
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
+                reader, writer = await asyncio.open_unix_connection(self._path)
+                try:
+                    writer.write(command.encode() + b"\n")
+                    return (await reader.read(-1)).decode()
+                finally:
+                    writer.close()
+        except (OSError, TimeoutError) as error:
+            raise TrafficError(
+                f"The gateway does not answer at {self._path} ({type(error).__name__}).",
+                fix="docker compose ps gateway shows its state, docker compose up -d starts it.",
+            ) from error
+
+
+def read_servers(rows: Iterable[Mapping[str, str]]) -> dict[str, ServerCounts]:
+    """Counts by "backend/server" from the rows of `show stat`."""
+    return {
+        f"{row['pxname']}/{row['svname']}": ServerCounts(
+            sessions=int(row["stot"] or 0),
+            answered=sum(int(row[name] or 0) for name in _ANSWERED),
+            client_aborts=int(row["cli_abrt"] or 0),
+            current=int(row["scur"] or 0),
+        )
+        for row in rows
+        if row["pxname"] in _BACKENDS and row["svname"] not in _SUMS
+    }
+
+
+def _ready(rows: Iterable[Mapping[str, str]]) -> int:
+    return sum(
+        row["pxname"] == "challengers"
+        and row["svname"] not in _SUMS
+        and row["status"].startswith("UP")
+        for row in rows
+    )

@@ -1,0 +1,73 @@
+"""Adds up what servers count, though they come, go and start again from nought."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from modelyard.traffic.control import ServerCounts, is_challenger
+from modelyard.traffic.counts import ArmCounts
+from modelyard.traffic.scrape import ServingCounts
+
+
+class Ledger:
+    """Both arms' counts since the ledger was opened.
+
+    A server that is seen for the first time brings nothing: what it counted was before.
+    """
+
+    def __init__(self) -> None:
+        self.champion = ArmCounts()
+        self.challenger = ArmCounts()
+        self.copies_dropped = 0
+        self._dropped: int | None = None
+        self._servers: dict[str, ServerCounts] = {}
+        self._serving: dict[str, ServingCounts] = {}
+
+    def add_gateway(self, servers: Mapping[str, ServerCounts]) -> None:
+        """Take the gateway's counts of the challengers: also tries that a server never noticed."""
+        for name, now in servers.items():
+            before = self._servers.get(name, now)
+            self._servers[name] = now
+            if not is_challenger(name):
+                continue
+            if now.sessions < before.sessions:  # the gateway started again
+                before = ServerCounts()
+            requests = (now.sessions - now.current) - (before.sessions - before.current)
+            lost = (now.client_aborts - before.client_aborts) + (now.answered - before.answered)
+            self.challenger += ArmCounts(requests=requests, failures=requests - lost)
+
+    def add_dropped(self, now: int) -> None:
+        """Take the gateway's count of shadow requests that were not sent."""
+        before = now if self._dropped is None else self._dropped
+        self._dropped = now
+        self.copies_dropped += now if now < before else now - before
+
+    def add_champion(self, servers: Mapping[str, ServingCounts]) -> None:
+        """Take the champions' own counts, by address."""
+        for address, now in servers.items():
+            more = self._more(address, now)
+            self.champion += ArmCounts(
+                more.requests, more.failures, more.not_finite, more.seconds, more.scores
+            )
+
+    def add_challenger(self, servers: Mapping[str, ServingCounts]) -> None:
+        """Take the challengers' own counts, by address; requests are counted at the gateway."""
+        for address, now in servers.items():
+            more = self._more(address, now)
+            self.challenger += ArmCounts(
+                not_finite=more.not_finite, seconds=more.seconds, scores=more.scores
+            )
+
+    def _more(self, address: str, now: ServingCounts) -> ServingCounts:
+        before = self._serving.get(address, now)
+        self._serving[address] = now
+        if now.requests < before.requests:  # the server started again
+            before = ServingCounts()
+        scores_began_anew = now.scores.count < before.scores.count  # with another kind of model
+        return ServingCounts(
+            now.requests - before.requests,
+            now.failures - before.failures,
+            now.not_finite - before.not_finite,
+            now.seconds - before.seconds,
+            now.scores if scores_began_anew else now.scores - before.scores,
+        )

@@ -1,0 +1,86 @@
+"""What the traffic does now, for people and for `modelyard status`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import httpx
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from modelyard.traffic.counts import ArmCounts
+from modelyard.traffic.plan import Mode, Plan
+
+_TIMEOUT_S = 2.0
+
+
+class ArmReport(BaseModel):
+    """One arm since the split was set; times in milliseconds, as the servers measured them."""
+
+    model_config = ConfigDict(frozen=True)
+
+    requests: int = 0
+    failures: int = 0
+    not_finite: int = 0
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    mean_score: float | None = None
+
+    @classmethod
+    def of(cls, counts: ArmCounts) -> ArmReport:
+        """`counts` rounded for people."""
+        return cls(
+            requests=round(max(counts.requests, 0)),
+            failures=round(max(counts.failures, 0)),
+            not_finite=round(max(counts.not_finite, 0)),
+            p50_ms=_ms(counts.seconds.quantile(0.5)),
+            p99_ms=_ms(counts.seconds.quantile(0.99)),
+            mean_score=counts.scores.mean,
+        )
+
+
+class Report(BaseModel):
+    """The state of the traffic.
+
+    Args:
+        plan: what is wanted.
+        applied: whether the gateway does it.
+        trouble: why not, or what keeps the arms from being watched; empty while all is well.
+        challengers: challengers that are ready.
+        counting_since: when the counts below began.
+        copies_dropped: shadow requests that were not sent: too many were under way.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    plan: Plan
+    applied: bool
+    trouble: str
+    challengers: int
+    counting_since: datetime
+    champion: ArmReport = ArmReport()
+    challenger: ArmReport = ArmReport()
+    copies_dropped: int = 0
+
+    def sentence(self) -> str:
+        """One line: what happens, and what is wrong."""
+        said = self.plan.describe()
+        if self.plan.aborted:
+            said = f"{said}; {self.plan.why} was aborted: {self.plan.aborted}"
+        if self.trouble:
+            said = f"{said} ({self.trouble})"
+        elif self.plan.mode is not Mode.OFF and self.challengers == 0:
+            said = f"{said} (no challenger is ready: the champion answers everything)"
+        return said
+
+
+def ask_traffic(url: str) -> Report | None:
+    """The report of the service `traffic` at `url`; None where it does not run."""
+    try:
+        answer = httpx.get(f"{url}/report", timeout=_TIMEOUT_S)
+        return Report.model_validate_json(answer.raise_for_status().content)
+    except (httpx.HTTPError, ValidationError):
+        return None
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds * 1000, 3)

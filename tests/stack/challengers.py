@@ -1,0 +1,77 @@
+"""A challenger that misbehaves when a request asks it to, as a real model in the stack's registry.
+
+Python code, so that it runs through pyfunc in a child process. It takes what the fraud model takes
+and answers `SCORE`, which the fraud model never does; certain amounts make it fail.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import httpx
+import mlflow
+from benchmarks.serving.registry import Registry
+
+from fraud_detector.contract import CONTRACT
+from modelyard.registry import write_manifest
+from stack.driver import ADVERSE, Stack
+
+NAME = "moody"
+URI = f"models:/{NAME}@challenger"
+SCORE = 0.125
+RAISE, HANG, NAN, SLOW = 666.25, 667.25, 668.25, 669.25
+
+_CODE = f"""
+import time
+import numpy as np
+
+class Model:
+    def predict(self, frame):
+        amounts = set(frame["amount"])
+        if {RAISE} in amounts:
+            raise ValueError("told to")
+        if {HANG} in amounts:
+            time.sleep(600)
+        if {SLOW} in amounts:
+            time.sleep(0.15)
+        return np.full(len(frame), float("nan") if {NAN} in amounts else {SCORE})
+
+def _load_pyfunc(path):
+    return Model()
+"""
+_MLMODEL = """
+flavors:
+  python_function:
+    loader_module: moody_model
+    code: code
+    env: {virtualenv: python_env.yaml}
+"""
+
+
+def register_moody(stack: Stack) -> None:
+    """Register the model and let `challenger` point to it."""
+    url = str(stack.mlflow.base_url).rstrip("/")
+    with tempfile.TemporaryDirectory() as parent:
+        folder = Path(parent)
+        (folder / "code").mkdir()
+        (folder / "code/moody_model.py").write_text(_CODE)
+        (folder / "MLmodel").write_text(_MLMODEL)
+        (folder / "contract.yaml").write_text(CONTRACT.to_yaml())
+        write_manifest(folder)
+        version = Registry(url).publish(NAME, folder, promote=False)
+    mlflow.MlflowClient(url).set_registered_model_alias(NAME, "challenger", version)
+
+
+def row(amount: float = 500) -> dict[str, Any]:
+    """The README's row with another amount."""
+    return {**ADVERSE, "amount": amount}
+
+
+def arm(answer: httpx.Response) -> str:
+    """Which arm answered; the body and the header have to say the same."""
+    assert answer.status_code == 200, answer.text
+    said = answer.headers["x-model-arm"]
+    assert (said == "challenger") == (answer.json()["prediction"] == [SCORE]), answer.text
+    return str(said)

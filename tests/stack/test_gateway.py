@@ -1,0 +1,142 @@
+"""What the gateway answers by itself: closed paths, limits, slow senders, a full house."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import httpx
+import pytest
+
+from stack.driver import ADVERSE, Stack, wait_for
+
+SLOW_SENDERS = 500
+CLOSED = (
+    ("GET", "/metrics"),
+    ("GET", "/metrics/"),
+    ("POST", "/admin/reload"),
+    ("POST", "/%61dmin/reload"),
+    ("POST", "/v2/repository/models/fraud-detector/load"),
+    ("POST", "/v2/repository/models/fraud-detector/unload"),
+)
+HEAD = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+LONG_BODY = HEAD + b"Content-Length: 200000\r\n\r\n" + b"[" * 60_000
+
+
+def problem(answer: httpx.Response, status: int) -> str:
+    """The detail of a problem document with this status."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["status"] == status
+    return str(answer.json()["detail"])
+
+
+def raw(stack: Stack, sent: bytes) -> httpx.Response:
+    """What is answered to bytes that no client library would send."""
+    with socket.create_connection(("127.0.0.1", stack.gateway_port), timeout=30) as connection:
+        connection.sendall(sent)
+        return received(connection)
+
+
+def received(connection: socket.socket) -> httpx.Response:
+    answer = b""
+    while b"\r\n\r\n" not in answer or not answer.endswith((b"}", b"}\n")):
+        part = connection.recv(65536)
+        assert part, f"the connection ended after {answer!r}"
+        answer += part
+    head, body = answer.split(b"\r\n\r\n", 1)
+    lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines[1:])
+    headers = {k: v for k, v in headers.items() if k.lower() != "content-length"}
+    return httpx.Response(int(lines[0].split()[1]), headers=headers, content=body)
+
+
+@pytest.mark.parametrize(("method", "path"), CLOSED)
+def test_what_steers_and_what_measures_is_closed_outside(
+    stack: Stack, method: str, path: str
+) -> None:
+    answer = stack.api.request(method, path)
+    assert "inside the stack only" in problem(answer, 403)
+    assert answer.headers["x-request-id"]
+
+
+def test_what_is_closed_outside_answers_inside(stack: Stack) -> None:
+    assert stack.inside("GET", "/metrics") == 200
+    assert stack.inside("POST", "/admin/reload") == 401
+
+
+def test_every_answer_carries_the_requests_id(stack: Stack) -> None:
+    own = {"X-Request-Id": "my-own.id/7"}
+    for path in ("/metrics", "/livez", "/nowhere"):
+        assert stack.api.get(path, headers=own).headers["x-request-id"] == "my-own.id/7"
+    mad = stack.api.get("/metrics", headers={"X-Request-Id": 'a "b"'}).headers["x-request-id"]
+    assert mad and '"' not in mad
+
+
+def test_a_body_that_announces_too_much_is_refused_at_once(stack: Stack) -> None:
+    sent = HEAD + b"Content-Length: 40000000\r\n\r\n"
+    assert "SERVING_MAX_BATCH_BODY_BYTES" in problem(raw(stack, sent), 413)
+
+
+@pytest.mark.parametrize(
+    "headers", [{f"X-{i}": "1" for i in range(80)}, {"X-Long": "x" * 20_000}], ids=["many", "long"]
+)
+def test_too_many_headers_are_refused(stack: Stack, headers: dict[str, str]) -> None:
+    assert "64 headers" in problem(stack.api.get("/livez", headers=headers), 431)
+
+
+def test_slow_senders_are_cut_and_nobody_else_feels_them(trained: Stack) -> None:
+    with ExitStack() as stalled:
+        senders = []
+        for _ in range(SLOW_SENDERS):
+            sender = socket.create_connection(("127.0.0.1", trained.gateway_port), timeout=30)
+            senders.append(stalled.enter_context(sender))
+            sender.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
+        answers = [trained.predict() for _ in range(50)]
+        assert {answer.status_code for answer in answers} == {200}
+        for sender in senders:
+            assert "within 5 seconds" in problem(received(sender), 408)
+
+
+@pytest.fixture(scope="module")
+def narrow(trained: Stack) -> Iterator[Stack]:
+    """The gateway with room for one request at a server, one in the queue, and few a client."""
+    limits = {
+        "GATEWAY_SERVER_CONNECTIONS": "1",
+        "GATEWAY_MAX_QUEUE": "1",
+        "GATEWAY_RATE_LIMIT": "60",
+    }
+    try:
+        trained.compose("up", "-d", "--no-deps", "--wait", "gateway", **limits)
+        wait_for("a prediction", lambda: trained.predict().status_code == 200)
+        yield trained
+    finally:
+        trained.compose("up", "-d", "--no-deps", "--wait", "gateway")
+        wait_for("a prediction", lambda: trained.predict().status_code == 200)
+
+
+def test_a_full_house_says_when_to_come_again(narrow: Stack) -> None:
+    with socket.create_connection(("127.0.0.1", narrow.gateway_port), timeout=30) as slow:
+        slow.sendall(LONG_BODY)  # holds the server's only place until it is cut
+        time.sleep(0.5)
+        with ThreadPoolExecutor(8) as pool:
+            answers = list(pool.map(lambda _: narrow.predict(), range(8)))
+        # the first one waits in the queue, until it is its turn or its time is over
+        refused = [answer for answer in answers if answer.status_code != 200]
+        assert len(refused) >= 7
+        for answer in refused:
+            assert "busy" in problem(answer, 503)
+            assert int(answer.headers["retry-after"]) > 0
+    wait_for("a prediction", lambda: narrow.predict().status_code == 200)
+
+
+def test_a_client_that_asks_too_much_has_to_wait(narrow: Stack) -> None:
+    url = f"http://127.0.0.1:{narrow.gateway_port}/predict"
+    with httpx.Client(timeout=30) as client:
+        answers = [client.post(url, json=ADVERSE) for _ in range(80)]
+    last = answers[-1]
+    assert "GATEWAY_RATE_LIMIT" in problem(last, 429)
+    assert int(last.headers["retry-after"]) > 0

@@ -1,0 +1,143 @@
+"""Histograms, metrics pages and the ledger that adds them up over restarts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import Histogram as PrometheusHistogram
+
+from modelyard.traffic.control import ServerCounts
+from modelyard.traffic.counts import INFINITY, Histogram
+from modelyard.traffic.ledger import Ledger
+from modelyard.traffic.scrape import ServingCounts, read_metrics
+
+BOUNDS = (0.001, 0.01, 0.1, 1.0)
+
+
+def histogram(values: list[float]) -> Histogram:
+    counts = {bound: float(sum(v <= bound for v in values)) for bound in (*BOUNDS, INFINITY)}
+    return Histogram(counts, sum(values))
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=200), st.sampled_from([0.5, 0.95, 0.99]))
+def test_a_quantile_lies_in_the_bucket_of_the_exact_one(values: list[float], q: float) -> None:
+    exact = float(np.quantile(values, q, method="inverted_cdf"))
+    edges = [0.0, *BOUNDS]
+    bucket = next(i for i in range(1, len(edges)) if exact <= edges[i])
+    found = histogram(values).quantile(q)
+    assert found is not None
+    assert edges[bucket - 1] - 1e-12 <= found <= edges[bucket] + 1e-12
+
+
+def test_beyond_the_last_bound_a_quantile_is_that_bound() -> None:
+    assert histogram([5.0, 6.0]).quantile(0.5) == 1.0
+
+
+def test_nothing_has_no_quantile_and_no_mean() -> None:
+    assert Histogram().quantile(0.5) is None
+    assert Histogram().mean is None
+    assert (histogram([0.5]) - histogram([0.5])).mean is None
+
+
+@given(st.lists(st.floats(0, 1)), st.lists(st.floats(0, 1)))
+def test_what_is_added_can_be_taken_away(one: list[float], two: list[float]) -> None:
+    left = histogram(one) + histogram(two) - histogram(two)
+    assert left.counts == histogram(one).counts
+    assert left.total == pytest.approx(sum(one))
+
+
+def page(route: str = "/predict", *, seconds: list[float], bad: int = 0, nan: int = 0) -> str:
+    """Metrics as a server shows them."""
+    registry = CollectorRegistry()
+    took = PrometheusHistogram(
+        "modelyard_predict_seconds", "", ["route"], buckets=BOUNDS, registry=registry
+    )
+    scores = PrometheusHistogram("modelyard_prediction_scores", "", registry=registry)
+    requests = Counter("modelyard_requests", "", ["route", "status"], registry=registry)
+    refusals = Counter("modelyard_refusals", "", ["reason"], registry=registry)
+    for value in seconds:
+        took.labels(route).observe(value)
+        scores.observe(0.25)
+    requests.labels(route, "200").inc(len(seconds) - bad)
+    requests.labels(route, "500").inc(bad)
+    requests.labels("/health", "503").inc(99)
+    refusals.labels("no-finite-answer").inc(nan)
+    refusals.labels("malformed-json").inc(77)
+    return generate_latest(registry).decode()
+
+
+def test_a_metrics_page_is_read() -> None:
+    counts = read_metrics(page(seconds=[0.005] * 8, bad=2, nan=3))
+    assert (counts.requests, counts.failures, counts.not_finite) == (8, 2, 3)
+    assert counts.seconds.quantile(0.5) == pytest.approx(0.0055)
+    assert counts.scores.mean == 0.25
+
+
+def test_a_server_without_scores_has_none() -> None:
+    text = "\n".join(line for line in page(seconds=[0.1]).splitlines() if "scores" not in line)
+    assert read_metrics(text + "\n").scores.mean is None
+
+
+def test_what_is_no_metrics_page_is_refused() -> None:
+    with pytest.raises(ValueError):
+        read_metrics("<html>not here</html>")
+
+
+def serving(requests: int, took: float = 0.005) -> ServingCounts:
+    return read_metrics(page(seconds=[took] * requests))
+
+
+def test_what_was_before_the_ledger_does_not_count() -> None:
+    ledger = Ledger()
+    ledger.add_champion({"10.0.0.1": serving(100)})
+    assert ledger.champion.requests == 0
+    ledger.add_champion({"10.0.0.1": serving(103)})
+    assert ledger.champion.requests == 3
+
+
+def test_replicas_are_added_and_a_restart_loses_nothing() -> None:
+    ledger = Ledger()
+    ledger.add_champion({"a": serving(5), "b": serving(9)})
+    ledger.add_champion({"a": serving(7), "b": serving(10)})
+    ledger.add_champion({"b": serving(2)})  # "a" is gone, "b" has started again
+    assert ledger.champion.requests == 2 + 1 + 2
+    assert ledger.champion.seconds.count == 5
+    assert ledger.champion.seconds.total == pytest.approx(5 * 0.005)
+
+
+def test_scores_begin_anew_with_another_kind_of_model() -> None:
+    ledger = Ledger()
+    many, few = serving(50), serving(60)
+    ledger.add_challenger({"a": many})
+    anew = ServingCounts(60, 0, 0, few.seconds, serving(4).scores)
+    ledger.add_challenger({"a": anew})
+    assert ledger.challenger.scores.count == 4
+    assert ledger.challenger.seconds.count == 10
+
+
+def test_a_challenger_fails_where_the_gateway_got_no_answer() -> None:
+    ledger = Ledger()
+    ledger.add_gateway({"arms/challenger1": ServerCounts(10, 10, 0, 0), "ready/s1": ServerCounts()})
+    # ten more: six answered, one whose client left, one under way; two got no answer
+    now = {"arms/challenger1": ServerCounts(20, 16, 1, 1), "ready/s1": ServerCounts(50, 0)}
+    ledger.add_gateway(now)
+    assert ledger.challenger.requests == 9
+    assert ledger.challenger.failures == 2
+    assert ledger.champion.requests == 0, "the champions say themselves what they did"
+
+
+def test_a_gateway_that_started_again_counts_from_nought() -> None:
+    ledger = Ledger()
+    ledger.add_gateway({"challengers/challenger2": ServerCounts(100, 100)})
+    ledger.add_gateway({"challengers/challenger2": ServerCounts(3, 1)})
+    assert (ledger.challenger.requests, ledger.challenger.failures) == (3, 2)
+
+
+def test_dropped_copies_are_counted_over_a_restart_too() -> None:
+    ledger = Ledger()
+    for now in (7, 10, 4):
+        ledger.add_dropped(now)
+    assert ledger.copies_dropped == 3 + 4
