@@ -20,7 +20,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from modelyard.cli.connection import CHAMPION
+from modelyard.cli.connection import CHAMPION, AsJson
+from modelyard.cli.output import show_json
 from modelyard.errors import ConfigError, ModelRefusedError
 from modelyard.registry import (
     ModelVersion,
@@ -59,6 +60,7 @@ def batch(
     model_uri: Uri = "",
     batch_rows: BatchRows = 65_536,
     overwrite: Overwrite = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score a Parquet file of any size with a registered model version."""
     if missing := [name for name in _NEEDED if find_spec(name) is None]:
@@ -81,7 +83,11 @@ def batch(
             batch_rows,
             lambda done: progress.update(task, completed=done),
         )
-    typer.echo(f"{target}: {scored} rows, scored by {version.name} version {version.version}")
+    if as_json:
+        facts = {"model": version.name, "version": version.version, "run_id": version.run_id}
+        show_json({"file": str(target), "rows": scored, **facts})
+    else:
+        typer.echo(f"{target}: {scored} rows, scored by {version.name} version {version.version}")
 
 
 @contextmanager

@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from modelyard.contract import Contract, OutputKind
 from modelyard.errors import DataError, did_you_mean
 from modelyard.serving.bundle import Bundle
-from modelyard.serving.columns import Encoded, Given, check_columns
+from modelyard.serving.columns import Given, check_columns
+from modelyard.serving.encoded import Encoded
 from modelyard.serving.problem import Problem
 from modelyard.serving.runner import Predictions, RunnerError
 

@@ -28,6 +28,7 @@ from modelyard.serving.follower import Follower
 from modelyard.serving.holder import Holder
 from modelyard.serving.loader import Loader
 from modelyard.serving.logs import configure_logs
+from modelyard.serving.proof import ProofLimits
 from modelyard.settings import ServingSettings, read_settings
 
 FINISH_S = 15
@@ -68,6 +69,7 @@ def serve(settings: ServingSettings) -> None:
             require_manifest=settings.serving_require_manifest,
             allow_schema_change=settings.serving_allow_schema_change,
             children=ChildOptions.of(settings),
+            proof=ProofLimits.of(settings),
         )
         holder = Holder()
         follower = Follower(loader, holder, settings.serving_poll_interval_s)

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from modelyard.serving.arrow_text import read_texts
 from modelyard.serving.arrow_types import Column, Layout, read_schema
-from modelyard.serving.columns import Array, Encoded, Given
+from modelyard.serving.columns import Array, Given
+from modelyard.serving.encoded import Encoded
 from modelyard.serving.flatbuffer import FlatbufferError, Table
 
 _CONTINUATION = 0xFFFFFFFF
@@ -86,9 +87,9 @@ class _Reader:
             column.name: join(parts) for column, parts in zip(self._schema, by_column, strict=True)
         }
 
-    def _frames(self) -> Iterator[tuple[int, Table, bytes]]:
-        """Kind, header and data of each message."""
-        body, place = self._body, 0
+    def _frames(self) -> Iterator[tuple[int, Table, memoryview]]:
+        """Kind, header and data of each message; the data are not copied."""
+        body, place, view = self._body, 0, memoryview(self._body)
         while place < len(body):
             (size,) = struct.unpack_from("<I", body, place)
             place += 4
@@ -107,10 +108,10 @@ class _Reader:
             header = message.table(2)
             if header is None:
                 raise StreamError("it is damaged")
-            yield message.number(1, "B"), header, body[place : place + length]
+            yield message.number(1, "B"), header, view[place : place + length]
             place += length
 
-    def _keep_dictionary(self, header: Table, data: bytes) -> None:
+    def _keep_dictionary(self, header: Table, data: memoryview) -> None:
         number, batch = header.number(0, "q"), header.table(1)
         columns = [column for column in self._schema if column.dictionary == number]
         if batch is None or not columns:
@@ -130,7 +131,7 @@ class _Reader:
 class _Batch:
     """A record batch: its columns' buffers, taken one after the other."""
 
-    def __init__(self, header: Table, data: bytes) -> None:
+    def __init__(self, header: Table, data: memoryview) -> None:
         if header.table(3) is not None:
             raise StreamError("it is compressed; send it without compression")
         self._rows = header.number(0, "q")
@@ -172,7 +173,7 @@ class _Batch:
             case _:
                 raise StreamError("it has a column of a type that cannot be read")
 
-    def _buffer(self) -> bytes:
+    def _buffer(self) -> memoryview:
         offset, length = next(self._buffers, (-1, 0))
         if offset < 0 or length < 0 or offset + length > len(self._data):
             raise StreamError("a buffer lies outside of its frame")
@@ -182,12 +183,13 @@ class _Batch:
         return self._array(self._buffer(), dtype, self._rows)
 
     @staticmethod
-    def _array(buffer: bytes, dtype: str, items: int) -> Array:
+    def _array(buffer: memoryview, dtype: str, items: int) -> Array:
         if len(buffer) < items * np.dtype(dtype).itemsize:
             raise StreamError("a buffer is cut short")
-        return np.frombuffer(buffer, dtype, items)
+        array = np.frombuffer(buffer, dtype, items)
+        return array if array.flags.aligned else array.copy()
 
-    def _bits(self, buffer: bytes) -> npt.NDArray[np.bool_]:
+    def _bits(self, buffer: memoryview) -> npt.NDArray[np.bool_]:
         packed = self._array(buffer, "u1", -(-self._rows // 8))
         return np.unpackbits(packed, count=self._rows, bitorder="little").view(np.bool_)
 
@@ -209,7 +211,7 @@ class _Batch:
         (count,) = next(self._variadic, (0,))
         if not 0 <= count <= len(self._data):
             raise StreamError("it is damaged")
-        buffers = [self._buffer() for _ in range(count)]
+        buffers = [bytes(self._buffer()) for _ in range(count)]
         inline = views.tobytes()
         texts: list[bytes] = []
         budget = len(self._data)  # views may share their bytes; not to make more of them

@@ -51,7 +51,7 @@ def open_bundle(folder: Path, children: ChildOptions | None = None) -> Bundle:
     mlmodel = _read_mlmodel(folder)
     flavors = _flavors(mlmodel)
     stated = _stated_contract(folder)
-    if children is None or "onnx" in flavors or _PYFUNC not in flavors:
+    if children is None or _is_onnx(flavors):
         model = OnnxModel(_graph_path(folder, flavors))
         contract, source, has_example = _contract(folder, mlmodel, stated, model.derived_output)
         return Bundle(contract, source, has_example, OnnxRunner(model, contract))
@@ -62,6 +62,16 @@ def open_bundle(folder: Path, children: ChildOptions | None = None) -> Bundle:
     except BaseException:
         opened.close()
         raise
+
+
+def runs_in_process(folder: Path, children: ChildOptions | None) -> bool:
+    """Whether `open_bundle` would run the version in this process; raises ModelRefusedError."""
+    _refuse_links(folder)
+    return children is None or _is_onnx(_flavors(_read_mlmodel(folder)))
+
+
+def _is_onnx(flavors: Mapping[str, Any]) -> bool:
+    return "onnx" in flavors or _PYFUNC not in flavors
 
 
 def _contract(

@@ -7,7 +7,6 @@ which it has to be asked (a test compares the two for every type).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from modelyard.contract import Contract, Feature, FeatureType
 from modelyard.serving.decoder import Columns
+from modelyard.serving.encoded import Encoded
 from modelyard.serving.faults import MAX_FAULTS, Fault, fault, refuse, unknown_names
 
 Array = npt.NDArray[Any]
@@ -23,18 +23,6 @@ Place = list[str | int]
 
 _INT64_MAX = 2**63 - 1
 _NOTHING: Array = np.empty(0)
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """A column of strings as its different `values` and, for each row, the index of its own."""
-
-    values: Sequence[str]
-    codes: npt.NDArray[np.integer[Any]]
-
-    def __len__(self) -> int:
-        """Rows."""
-        return len(self.codes)
 
 
 Given = Array | Encoded | Sequence[Any]
@@ -172,12 +160,11 @@ def _bad_strings(feature: Feature, column: Array) -> Sequence[int]:
 def _check_encoded(feature: Feature, given: Encoded, place: Place) -> tuple[Array, Iterator[Fault]]:
     if feature.type not in (FeatureType.STRING, FeatureType.CATEGORY):
         return _NOTHING, iter([fault(place, _expected(feature))])
-    values = np.array(given.values, object)
-    bad = _bad_strings(feature, values)
+    bad = _bad_strings(feature, np.array(given.values, object))
     # a value that no row has is nobody's fault
     rows = np.flatnonzero(np.isin(given.codes, bad))[: MAX_FAULTS + 1] if bad else ()
     pairs = ((int(row), given.values[given.codes[row]]) for row in rows)
-    return values[given.codes], _value_faults(feature, pairs, place)
+    return given.as_column(), _value_faults(feature, pairs, place)
 
 
 def _value_faults(

@@ -8,8 +8,10 @@ the same (a test compares the two).
 from __future__ import annotations
 
 import math
-from array import array
-from collections.abc import Iterable, Mapping, Sequence
+import struct
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -17,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from modelyard.contract import Contract, Feature, FeatureType, Value
+from modelyard.serving.encoded import Encoded
 
 Columns = dict[str, npt.NDArray[Any]]
 Row = msgspec.Struct
@@ -24,6 +27,8 @@ Table = Sequence[Row] | Columns
 """What a request asks about: rows, or columns that keep the contract."""
 
 _INT64 = (-(2**63), 2**63 - 1)
+_COLON = ord(":")
+_BYTE_CODES = 256
 
 
 class RowDecoder:
@@ -113,8 +118,8 @@ class ColumnsDecoder:
 
     def __init__(self, contract: Contract) -> None:
         self._width = len(contract.features)
-        self._plan = [(f.name, f.type) for f in contract.features]
-        fields = [(f"f{i}", list[_annotation(f)]) for i, f in enumerate(contract.features)]  # type: ignore[misc]  # made at run time
+        self._plan = [(f.name, _packer(f)) for f in contract.features]
+        fields = [(f"f{i}", list[_bare(f)]) for i, f in enumerate(contract.features)]  # type: ignore[misc]  # made at run time
         inner = msgspec.defstruct(
             "Columns",
             fields,
@@ -133,22 +138,63 @@ class ColumnsDecoder:
         lists = msgspec.structs.astuple(self._decode(body).columns)  # type: ignore[attr-defined]
         if len(set(map(len, lists))) != 1 or not lists[0]:
             return None
-        if body.count(b":") != self._width + 1:  # a key twice, or a colon in a string
+        if _colons(body) != self._width + 1:  # a key twice, or a colon in a string
             return None
-        return {
-            name: _array(kind, values)
-            for (name, kind), values in zip(self._plan, lists, strict=True)
-        }
+        columns: Columns = {}
+        for (name, pack), values in zip(self._plan, lists, strict=True):
+            column = pack(values)
+            if column is None:
+                return None
+            columns[name] = column
+        return columns
 
 
-def _array(kind: FeatureType, values: list[Any]) -> npt.NDArray[Any]:
-    """`np.array`, by the shortest way for values whose type is known."""
-    match kind:
-        case FeatureType.NUMBER:
-            return np.frombuffer(array("d", values), np.float64)
-        case FeatureType.INTEGER:
-            return np.frombuffer(array("q", values), np.int64)
+def _bare(feature: Feature) -> Any:
+    """Its type without its range, which is asked of the whole column, in a tenth of the time."""
+    if feature.type is FeatureType.NUMBER:
+        return float
+    return int if feature.type is FeatureType.INTEGER else _annotation(feature)
+
+
+def _colons(body: bytes) -> int:
+    """`body.count(b":")`, which takes five times as long for many bytes."""
+    return int(np.count_nonzero(np.frombuffer(body, np.uint8) == _COLON))
+
+
+def _packer(feature: Feature) -> Callable[[list[Any]], npt.NDArray[Any] | None]:
+    """Makes a column of values, by the shortest way for their type; None when one is no good."""
+    match feature.type:
+        case FeatureType.NUMBER | FeatureType.INTEGER:
+            return partial(_numbers, feature, "d" if feature.type is FeatureType.NUMBER else "q")
         case FeatureType.BOOLEAN:
-            return np.frombuffer(bytes(values), np.bool_)
+            return lambda values: np.frombuffer(bytes(values), np.bool_)
+        case FeatureType.CATEGORY if _has_few(feature):
+            codes = {value: code for code, value in enumerate(feature.categories)}
+            return lambda v: Encoded(feature.categories, _codes(codes, v)).as_column()
         case _:
-            return np.array(values, object)
+            return lambda values: np.array(values, object)
+
+
+def _numbers(feature: Feature, code: str, values: list[Any]) -> npt.NDArray[Any] | None:
+    try:
+        # a third of the time that an array takes
+        packed = struct.pack(f"{len(values)}{code}", *values)
+    except struct.error:  # a whole number of more than 64 bits
+        return None
+    column = np.frombuffer(packed, feature.type.dtype)
+    low, high = feature.minimum, feature.maximum
+    is_low = low is not None and column.min().item() < low
+    is_high = high is not None and column.max().item() > high
+    return None if is_low or is_high else column
+
+
+def _has_few(feature: Feature) -> bool:
+    """Whether its codes fit into bytes."""
+    return not feature.allow_unknown and len(feature.categories) <= _BYTE_CODES
+
+
+def _codes(codes: Mapping[str, int], values: list[str]) -> npt.NDArray[np.uint8]:
+    if len(values) == 1:
+        return np.array([codes[values[0]]], np.uint8)
+    # one call for all look-ups: twice as fast as one for each
+    return np.frombuffer(bytes(itemgetter(*values)(codes)), np.uint8)

@@ -21,7 +21,7 @@ from modelyard.serving.limits import Limits, Size
 from modelyard.serving.problem import Problem
 from modelyard.serving.runner import Predictions
 from modelyard.serving.snapshot import Snapshot
-from modelyard.serving.tables import check_table
+from modelyard.serving.tables import FEW_ROWS, check_table
 from modelyard.serving.tensors import (
     DATATYPES,
     as_datatype,
@@ -117,15 +117,16 @@ class InferForm:
             rows = row_count(name, tensor.get("shape"))
             self._size.check_rows(rows)
             dtype = dtype_of(name, tensor.get("datatype"))
+            is_usual = tensor["datatype"] == DATATYPES[features[name].type]
             length = _parameters(tensor, f"The input {name}").get("binary_data_size")
             if length is None:
                 values = json_values(name, dtype, rows, tensor.get("data"))
-                is_usual = tensor["datatype"] == DATATYPES[features[name].type]
                 given[name] = values if is_usual else as_datatype(name, dtype, values)
                 continue
             if type(length) is not int or not 0 <= length <= len(tail) or "data" in tensor:
                 raise bad_tensor(name, "must have as many bytes after the JSON as it announces")
-            given[name] = from_bytes(name, dtype, rows, tail[:length])
+            as_list = is_usual and rows <= FEW_ROWS
+            given[name] = from_bytes(name, dtype, rows, tail[:length], as_list=as_list)
             tail = tail[length:]
         if len(tail):
             raise _bad("There are more bytes after the JSON than the inputs announce.")

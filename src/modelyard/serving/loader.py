@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from modelyard.contract import Contract
-from modelyard.errors import ModelRefusedError, RegistryError
+from modelyard.errors import ModelRefusedError, ModelyardError, RegistryError
 from modelyard.registry import (
     ModelUri,
     ModelVersion,
@@ -20,11 +20,13 @@ from modelyard.registry import (
     verify_files,
 )
 from modelyard.registry.manifest import DIGEST_TAG
-from modelyard.serving.bundle import open_bundle
+from modelyard.serving.bundle import Bundle, open_bundle, runs_in_process
 from modelyard.serving.cache import Entry, VersionCache
 from modelyard.serving.child.opening import ChildOptions
 from modelyard.serving.child.runner import ChildRunner
+from modelyard.serving.daemon import DaemonCall
 from modelyard.serving.decoder import RowDecoder
+from modelyard.serving.proof import ProofLimits, ProofRecord, prove
 from modelyard.serving.snapshot import Lineage, Snapshot, Verification
 from modelyard.serving.trial import try_example
 
@@ -49,6 +51,8 @@ class Loader:
         require_manifest: refuse versions that are not verified by a registered manifest.
         allow_schema_change: take versions that break those who call the served one.
         children: how models that are not ONNX are run; None refuses them.
+        proof: what an ONNX graph may take, on trial in a process of its own, before it is opened
+            in this one.
     """
 
     def __init__(
@@ -60,6 +64,7 @@ class Loader:
         require_manifest: bool,
         allow_schema_change: bool,
         children: ChildOptions | None = None,
+        proof: ProofLimits | None = None,
     ) -> None:
         self.uri = uri
         self._registry = registry
@@ -67,6 +72,7 @@ class Loader:
         self._require_manifest = require_manifest
         self._allow_schema_change = allow_schema_change
         self._children = children
+        self._proof = proof or ProofLimits()
         self._memory = f"{registry.tracking_uri} {uri}"
 
     def resolve(self) -> ModelVersion:
@@ -173,7 +179,8 @@ class Loader:
                     verify_files(entry.files, entry.sha256)
             except ModelRefusedError as error:
                 raise _DamagedError(error.detail, fix=error.fix) from error
-            bundle = open_bundle(entry.files, self._children)
+            record = self._prove(entry, is_serving=served is not None)
+            bundle = self._open_bundle(entry, record)
             if isinstance(bundle.runner, ChildRunner):  # each new child reads the files again
                 bundle.runner.on_close(holding.pop_all().close)
         queued = bundle.runner if isinstance(bundle.runner, ChildRunner) else None
@@ -187,6 +194,8 @@ class Loader:
         except BaseException:
             bundle.runner.close()
             raise
+        if record is not None:
+            record.succeed()
         return Snapshot(
             version=version,
             contract=bundle.contract,
@@ -200,6 +209,37 @@ class Loader:
             runs_inline=queued is None and seconds <= _INLINE_S,
             queued=queued,
         )
+
+    def _prove(self, entry: Entry, *, is_serving: bool) -> ProofRecord | None:
+        """See that opening the entry here can do no harm; None when it runs elsewhere anyway.
+
+        A server that serves nothing yet has nothing to lose, and starts half a second sooner
+        without a proof: only what may have ended the last start is proved then.
+        """
+        if not runs_in_process(entry.files, self._children):
+            return None
+        record = ProofRecord(entry.folder, entry.sha256)
+        if not record.is_proved:
+            if is_serving or record.is_suspect:
+                prove(entry.files, self._proof)
+            else:
+                record.begin()
+        return record
+
+    def _open_bundle(self, entry: Entry, record: ProofRecord | None) -> Bundle:
+        if record is None:
+            return open_bundle(entry.files, self._children)
+        try:
+            call = DaemonCall(lambda: open_bundle(entry.files, self._children), name="open-model")
+            return call.result(self._proof.seconds)
+        except TimeoutError as error:
+            raise ModelRefusedError(
+                f"The graph was not opened within {self._proof.seconds:g} s.",
+                fix="If it needs longer, raise SERVING_CHILD_START_TIMEOUT_S.",
+            ) from error
+        except ModelyardError:
+            record.forget()
+            raise
 
 
 def _check_compatible(served: Contract, new: Contract) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from modelyard.contract import Contract, Feature, FeatureType, Output, OutputKind
 from modelyard.errors import ModelRefusedError
 
+STRINGS = "tensor(string)"
 _DTYPES = {
     "tensor(double)": "float64",
     "tensor(float)": "float32",
@@ -26,7 +27,7 @@ _DTYPES = {
     "tensor(uint16)": "uint16",
     "tensor(uint8)": "uint8",
     "tensor(bool)": "bool",
-    "tensor(string)": "object",
+    STRINGS: "object",
 }
 _NUMERIC = (FeatureType.NUMBER, FeatureType.INTEGER, FeatureType.BOOLEAN)
 _MATRIX = 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import onnxruntime as ort
 from modelyard.contract import Contract, Output
 from modelyard.errors import ModelRefusedError
 from modelyard.serving.answers import as_predictions
+from modelyard.serving.onnx_categories import take_encoders
 from modelyard.serving.onnx_graph import (
+    STRINGS,
     InputPlan,
     Tensor,
     choose_output,
@@ -23,6 +26,9 @@ from modelyard.serving.onnx_graph import (
 from modelyard.serving.runner import Predictions, RunnerError
 
 _ERRORS_ONLY = 3
+_SLICE_ROWS = 8192
+"""Rows of one run of the graph: what lies between two nodes stays in the processor's cache, and the
+session, which keeps the memory of its largest run, stays small."""
 
 
 class OnnxModel:
@@ -34,15 +40,23 @@ class OnnxModel:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY
+        taken = take_encoders(path)
+        graph, self.encoders = (str(path), {}) if taken is None else taken
         try:
             self.session = ort.InferenceSession(
-                str(path), sess_options=options, providers=["CPUExecutionProvider"]
+                graph, sess_options=options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # onnxruntime has a class for each status code
             raise ModelRefusedError(
                 f"onnxruntime {ort.__version__} cannot load {path.name}: {_first_line(error)}"
             ) from error
-        self.inputs = [_tensor(t) for t in self.session.get_inputs()]
+        of_encoders = {encoder.name: name for name, encoder in self.encoders.items()}
+        self.inputs = [
+            replace(tensor, name=of_encoders[tensor.name], type=STRINGS)
+            if tensor.name in of_encoders
+            else tensor
+            for tensor in map(_tensor, self.session.get_inputs())
+        ]
         self.outputs = [_tensor(t) for t in self.session.get_outputs()]
 
     def derived_output(self) -> Output:
@@ -57,6 +71,7 @@ class OnnxRunner:
         """Bind `model` to `contract`; raises ModelRefusedError when they do not fit."""
         self._session = model.session
         self._inputs = plan_inputs(model.inputs, contract)
+        self._encoders = model.encoders
         self._outputs = [choose_output(model.outputs, contract.output)]
         self._output = contract.output
         self._options = ort.RunOptions()
@@ -68,26 +83,43 @@ class OnnxRunner:
 
     def predict(self, columns: Mapping[str, npt.NDArray[np.generic]]) -> Predictions:
         """One prediction a row; raises RunnerError when the graph fails."""
-        feed = {plan.name: _feed(plan, columns) for plan in self._inputs}
+        feed = dict(self._feed(plan, columns) for plan in self._inputs)
+        rows = len(next(iter(columns.values())))
+        if rows <= _SLICE_ROWS:
+            return self._run(feed, rows)
+        slices = (slice(at, min(at + _SLICE_ROWS, rows)) for at in range(0, rows, _SLICE_ROWS))
+        return np.concatenate(
+            [
+                self._run({name: values[s] for name, values in feed.items()}, s.stop - s.start)
+                for s in slices
+            ]
+        )
+
+    def _run(self, feed: Mapping[str, npt.NDArray[np.generic]], rows: int) -> Predictions:
         try:
             answer = self._session.run(self._outputs, feed, self._options)[0]
         except Exception as error:
             raise RunnerError(_first_line(error)) from error
-        return as_predictions(answer, len(next(iter(columns.values()))), self._output)
+        return as_predictions(answer, rows, self._output)
+
+    def _feed(
+        self, plan: InputPlan, columns: Mapping[str, npt.NDArray[np.generic]]
+    ) -> tuple[str, npt.NDArray[np.generic]]:
+        """An input's name and its tensor."""
+        if len(plan.features) > 1:
+            parts = [_cast(np.asarray(columns[name]), plan.dtype) for name in plan.features]
+            return plan.name, np.stack(parts, axis=1)
+        name, column = plan.name, columns[plan.features[0]]
+        if (encoder := self._encoders.get(name)) is not None:
+            name, column = encoder.name, encoder.encode(column)
+        else:
+            column = _cast(np.asarray(column), plan.dtype)
+        return name, column.reshape(-1, 1) if plan.is_matrix else column
 
     def close(self) -> None:
         """Drop the session; a run that was given up ends at its next node."""
         self._options.terminate = True
         del self._session
-
-
-def _feed(
-    plan: InputPlan, columns: Mapping[str, npt.NDArray[np.generic]]
-) -> npt.NDArray[np.generic]:
-    if len(plan.features) > 1:
-        return np.stack([_cast(columns[name], plan.dtype) for name in plan.features], axis=1)
-    column = _cast(columns[plan.features[0]], plan.dtype)
-    return column.reshape(-1, 1) if plan.is_matrix else column
 
 
 def _cast(column: npt.NDArray[np.generic], dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:

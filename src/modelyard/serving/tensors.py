@@ -85,15 +85,18 @@ def as_datatype(name: str, dtype: np.dtype[Any], values: list[Any]) -> Given:
         raise bad_tensor(name, "must have values of its datatype") from error
 
 
-def from_bytes(name: str, dtype: np.dtype[Any], rows: int, data: memoryview) -> Given:
-    """The column in a tensor's bytes."""
+def from_bytes(
+    name: str, dtype: np.dtype[Any], rows: int, data: memoryview, *, as_list: bool
+) -> Given:
+    """The column in a tensor's bytes; strings are a list always, others when it is wanted."""
     if dtype.kind == "O":
         return _strings(name, rows, data)
     if len(data) != rows * dtype.itemsize:
         raise bad_tensor(name, "must have as many bytes as its shape and its datatype say")
+    column = np.frombuffer(data, np.uint8 if dtype.kind == "b" else dtype)
     if dtype.kind == "b":
-        return np.frombuffer(data, np.uint8).astype(np.bool_)
-    return np.frombuffer(data, dtype)
+        column = column.astype(np.bool_)
+    return column.tolist() if as_list else column
 
 
 def to_bytes(predictions: npt.NDArray[Any]) -> bytes:
@@ -106,7 +109,7 @@ def bad_tensor(name: str, message: str) -> Problem:
     return Problem("invalid-input", 400, "The input cannot be read", f"The input {name} {message}.")
 
 
-def _strings(name: str, rows: int, data: memoryview) -> Given:
+def _strings(name: str, rows: int, data: memoryview) -> list[str]:
     """Strings, each after its length as a little-endian uint32."""
     values: list[str] = []
     place, end = 0, len(data)
@@ -124,4 +127,4 @@ def _strings(name: str, rows: int, data: memoryview) -> Given:
         raise bad_tensor(name, "must have strings in UTF-8") from error
     if place != end:
         raise bad_tensor(name, cut_short)
-    return np.array(values, object)
+    return values

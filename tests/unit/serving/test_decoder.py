@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from modelyard.contract import Contract
-from modelyard.serving.decoder import RowDecoder
+from modelyard.serving.decoder import ColumnsDecoder, RowDecoder
 from modelyard.serving.faults import examine
 from modelyard.serving.json_text import UNDECODABLE
 from modelyard.serving.limits import Size
@@ -145,3 +145,29 @@ def test_whole_numbers_widen_exactly_as_floats_do():
     for number in (2**53 + 1, 10**30, -(10**300)):
         body = json.dumps({**WIDE["example"], "amount": number}).encode()
         assert decoder.columns(decoder.decode(body))["amount"][0] == float(number)
+
+
+@pytest.mark.parametrize("contract", CONTRACTS.values(), ids=CONTRACTS.keys())
+def test_every_value_in_every_column_is_judged_as_in_a_row(contract: Contract):
+    """What is taken at once is right; what is not gets a closer look, which judges alone."""
+    rows, columns = RowDecoder(contract), ColumnsDecoder(contract)
+    taken = 0
+    for name in contract.names:
+        for text in VALUES:
+            parts = {key: json.dumps(value) for key, value in contract.example.items()}
+            lists = {key: [value, value] for key, value in parts.items()}
+            lists[name] = [parts[name], text]
+            written = ",".join(f'"{key}":[{",".join(v)}]' for key, v in lists.items())
+            try:
+                found = columns.decode(b'{"columns":{%b}}' % written.encode())
+            except UNDECODABLE:
+                found = None
+            row = "{" + ",".join(f'"{k}":{v}' for k, v in (parts | {name: text}).items()) + "}"
+            if found is None:
+                continue
+            taken += 1
+            judged = slow(rows, contract, row.encode())
+            assert judged is not None, (name, text)
+            assert found[name].tolist()[1] == rows.columns(judged)[name].tolist()[0]
+            assert found[name].dtype == rows.columns(judged)[name].dtype
+    assert taken > len(contract.names)

@@ -64,7 +64,7 @@ class ChildProcess:
                     *(sys.executable, "-P", "-m", "modelyard.serving.child.worker"),
                     *map(str, (*numbers, limits.memory_bytes)),
                 ],
-                env=_environment(),
+                env=child_environment(),
                 cwd=tempfile.gettempdir(),
                 pass_fds=numbers,
                 stdin=subprocess.DEVNULL,
@@ -156,7 +156,7 @@ class ChildProcess:
             return "it closed its end of the line"
         if self._said:
             log.warning("The model's process %d wrote: %s", self.pid, " | ".join(self._said))
-        return _ending(code)
+        return ending(code)
 
     def _bury(self) -> None:
         self._process.wait()
@@ -251,7 +251,8 @@ def _fix(said: wire.FromChild) -> str:
     return ""
 
 
-def _ending(code: int) -> str:
+def ending(code: int) -> str:
+    """How a process with the exit code `code` ended."""
     if code >= 0:
         return f"its process ended with exit code {code}"
     try:
@@ -261,7 +262,7 @@ def _ending(code: int) -> str:
     return f"its process was ended by {name}"
 
 
-def _environment() -> Mapping[str, str]:
+def child_environment() -> Mapping[str, str]:
     """A child's environment: what a model needs, and none of the server's tokens and addresses."""
     passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     return {

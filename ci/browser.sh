@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# Chromium and its driver from Debian packages, for the test that opens /docs in a browser.
+# Idempotent; needs root. Without them that test is skipped, and fails in CI.
+set -euo pipefail
+export DEBIAN_FRONTEND=noninteractive
+
+command -v chromium >/dev/null && command -v chromedriver >/dev/null && exit
+install=(apt-get install -y -qq --no-install-recommends chromium chromium-driver)
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+"${install[@]}" >"$log" 2>&1 ||
+  { apt-get -o Acquire::Check-Valid-Until=false update -qq && "${install[@]}" >"$log" 2>&1; } ||
+  { cat "$log" >&2; exit 1; }

@@ -1,0 +1,92 @@
+"""Messages of the protobuf format, field by field, as far as reading and editing a graph needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
+_MORE = 0x80  # in a byte of a varint: another one follows
+_LONGEST_SHIFT = 63
+
+
+class ProtobufError(ValueError):
+    """The bytes are no message."""
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """One field of a message.
+
+    Args:
+        number: its number in the message's declaration.
+        value: what a field of bytes holds: text, a message, packed numbers; empty for others.
+        integer: what a varint holds, as int64; 0 for others.
+        raw: all of it, as it stands in the message.
+    """
+
+    number: int
+    value: memoryview
+    integer: int
+    raw: memoryview
+    is_integer: bool
+
+    def integers(self) -> Iterator[int]:
+        """Its numbers, when it is one of a repeated field of varints, packed or not."""
+        if self.is_integer:
+            yield self.integer
+        place = 0
+        while place < len(self.value):
+            number, place = _varint(self.value, place)
+            yield _signed(number)
+
+
+def fields(message: memoryview) -> Iterator[Field]:
+    """The fields of `message`, whose bytes they share; raises ProtobufError when it is none."""
+    place = 0
+    while place < len(message):
+        start = place
+        tag, place = _varint(message, place)
+        wire, integer, size = tag & 7, 0, 0
+        if wire == _VARINT:
+            integer, place = _varint(message, place)
+        elif wire == _BYTES:
+            size, place = _varint(message, place)
+        elif wire in (_FIXED64, _FIXED32):
+            place += 8 if wire == _FIXED64 else 4
+        else:
+            raise ProtobufError("a field has an unknown type")
+        end = place + size
+        if end > len(message):
+            raise ProtobufError("a field is cut short")
+        value, raw = message[place:end], message[start:end]
+        yield Field(tag >> 3, value, _signed(integer), raw, wire == _VARINT)
+        place = end
+
+
+def message(number: int, content: bytes | bytearray) -> bytes:
+    """The field `number`, below 16, that holds `content`."""
+    size = len(content)
+    length = bytearray()
+    while size >= _MORE:
+        length.append(size & (_MORE - 1) | _MORE)
+        size >>= 7
+    length.append(size)
+    return bytes([number << 3 | _BYTES, *length]) + bytes(content)
+
+
+def _varint(data: memoryview, place: int) -> tuple[int, int]:
+    """The number at `place`, and where it ends."""
+    number = shift = 0
+    while place < len(data) and shift <= _LONGEST_SHIFT:
+        byte = data[place]
+        place += 1
+        number |= (byte & (_MORE - 1)) << shift
+        if byte < _MORE:
+            return number, place
+        shift += 7
+    raise ProtobufError("a number has no end")
+
+
+def _signed(number: int) -> int:
+    return number - 2**64 if number >= 2**63 else number
