@@ -14,7 +14,7 @@ import pytest
 
 from integration.code_models import CODE_CONTRACT, LOAD, add_code_version
 from modelyard.errors import ModelRefusedError
-from modelyard.serving.follower import State
+from modelyard.serving.following.follower import State
 from unit.serving.conftest import TOKEN, MakeServer, Server
 from unit.serving.model_folders import ROW
 

@@ -34,7 +34,7 @@ from modelyard.registry.manifest import DIGEST_TAG
 from modelyard.settings import CommandSettings, read_settings
 
 if TYPE_CHECKING:
-    from modelyard.serving.bundle import Bundle
+    from modelyard.serving.following.bundle import Bundle
 
 _NEEDED = ("msgspec", "onnxruntime", "pyarrow")
 
@@ -93,7 +93,7 @@ def batch(
 @contextmanager
 def _opened(model_uri: str) -> Iterator[tuple[ModelVersion, Bundle]]:
     """The version that the address means, with its files fetched, verified and opened."""
-    from modelyard.serving.bundle import open_bundle
+    from modelyard.serving.following.bundle import open_bundle
 
     settings = read_settings(CommandSettings)
     if not model_uri and not settings.model_name:

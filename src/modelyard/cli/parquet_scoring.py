@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 
 from modelyard.contract import Contract, OutputKind
 from modelyard.errors import DataError, did_you_mean
-from modelyard.serving.bundle import Bundle
-from modelyard.serving.columns import Given, check_columns
-from modelyard.serving.encoded import Encoded
-from modelyard.serving.problem import Problem
-from modelyard.serving.runner import Predictions, RunnerError
+from modelyard.serving.following.bundle import Bundle
+from modelyard.serving.model.runner import Predictions, RunnerError
+from modelyard.serving.rows.columns import Given, check_columns
+from modelyard.serving.rows.encoded import Encoded
+from modelyard.serving.rows.problem import Problem
 
 _BUFFER_BYTES = 1 << 20
 _LISTED_FAULTS = 5

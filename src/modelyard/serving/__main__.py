@@ -20,15 +20,15 @@ from modelyard.errors import ConfigError, ModelyardError
 from modelyard.registry import RegistryClient, parse_model_uri
 from modelyard.serving.allocator import configure_allocator
 from modelyard.serving.app import create_app
-from modelyard.serving.cache import VersionCache
 from modelyard.serving.child.opening import ChildOptions
-from modelyard.serving.connection import Connection
-from modelyard.serving.drain import DrainingServer
-from modelyard.serving.follower import Follower
-from modelyard.serving.holder import Holder
-from modelyard.serving.loader import Loader
+from modelyard.serving.following.cache import VersionCache
+from modelyard.serving.following.follower import Follower
+from modelyard.serving.following.loader import Loader
+from modelyard.serving.following.proof import ProofLimits
 from modelyard.serving.logs import configure_logs
-from modelyard.serving.proof import ProofLimits
+from modelyard.serving.model.holder import Holder
+from modelyard.serving.web.connection import Connection
+from modelyard.serving.web.drain import DrainingServer
 from modelyard.settings import ServingSettings, read_settings
 
 FINISH_S = 15

@@ -12,27 +12,27 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from modelyard.errors import ModelyardError
-from modelyard.serving.admin import AdminToken
-from modelyard.serving.batcher import TickBatcher
-from modelyard.serving.direct import DirectRoute
-from modelyard.serving.documentation import add_documentation
-from modelyard.serving.drain import Drain
-from modelyard.serving.edge import REQUEST_ID, Edge
-from modelyard.serving.exchange import Intakes, WireProtocol
-from modelyard.serving.follower import Follower
-from modelyard.serving.holder import Holder
-from modelyard.serving.inference import InferenceProtocol
-from modelyard.serving.inference_routes import metadata_routes, repository_routes
-from modelyard.serving.limits import Limits
-from modelyard.serving.metrics import ServingMetrics
-from modelyard.serving.mlflow_scoring import MlflowProtocol
-from modelyard.serving.native import NativeProtocol
-from modelyard.serving.openapi import build_openapi
-from modelyard.serving.predict import PredictRoute
-from modelyard.serving.problem import Problem, as_problem
-from modelyard.serving.request_id import RequestIds
-from modelyard.serving.routes import mlflow_routes, native_routes
-from modelyard.serving.wording import render_for
+from modelyard.serving.following.follower import Follower
+from modelyard.serving.model.holder import Holder
+from modelyard.serving.protocols.exchange import Intakes, WireProtocol
+from modelyard.serving.protocols.inference import InferenceProtocol
+from modelyard.serving.protocols.mlflow_scoring import MlflowProtocol
+from modelyard.serving.protocols.native import NativeProtocol
+from modelyard.serving.protocols.wording import render_for
+from modelyard.serving.routes.admin import AdminToken
+from modelyard.serving.routes.documentation import add_documentation
+from modelyard.serving.routes.inference import metadata_routes, repository_routes
+from modelyard.serving.routes.native import mlflow_routes, native_routes
+from modelyard.serving.routes.openapi import build_openapi
+from modelyard.serving.rows.limits import Limits
+from modelyard.serving.rows.problem import Problem, as_problem
+from modelyard.serving.web.batcher import TickBatcher
+from modelyard.serving.web.direct import DirectRoute
+from modelyard.serving.web.drain import Drain
+from modelyard.serving.web.edge import REQUEST_ID, Edge
+from modelyard.serving.web.metrics import ServingMetrics
+from modelyard.serving.web.predict import PredictRoute
+from modelyard.serving.web.request_id import RequestIds
 from modelyard.settings import ServingSettings
 
 

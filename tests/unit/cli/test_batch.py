@@ -14,8 +14,8 @@ import pytest
 
 from modelyard.cli.parquet_scoring import open_source, score
 from modelyard.errors import DataError
-from modelyard.serving.bundle import Bundle, open_bundle
-from modelyard.serving.runner import RunnerError
+from modelyard.serving.following.bundle import Bundle, open_bundle
+from modelyard.serving.model.runner import RunnerError
 from unit.serving.model_folders import ROW, write_version
 
 
@@ -120,7 +120,7 @@ def test_memory_holds_a_batch_and_not_the_file(tmp_path: Path):
     code = (
         "import sys; from pathlib import Path\n"
         "from modelyard.cli.parquet_scoring import open_source, score\n"
-        "from modelyard.serving.bundle import open_bundle\n"
+        "from modelyard.serving.following.bundle import open_bundle\n"
         "folder = Path(sys.argv[1]); bundle = open_bundle(folder / 'version')\n"
         "source = open_source(folder / sys.argv[2])\n"
         "score(source, folder / 'out.parquet', bundle, {}, 20_000, lambda done: None)\n"

@@ -14,12 +14,12 @@ import httpx
 import pytest
 
 from modelyard.serving.app import create_app
-from modelyard.serving.cache import VersionCache
 from modelyard.serving.child.opening import ChildOptions
-from modelyard.serving.edge import Edge
-from modelyard.serving.follower import Follower
-from modelyard.serving.holder import Holder
-from modelyard.serving.loader import Loader
+from modelyard.serving.following.cache import VersionCache
+from modelyard.serving.following.follower import Follower
+from modelyard.serving.following.loader import Loader
+from modelyard.serving.model.holder import Holder
+from modelyard.serving.web.edge import Edge
 from modelyard.settings import ServingSettings
 from unit.serving.model_folders import URI, FolderRegistry, snapshot_of, write_version
 

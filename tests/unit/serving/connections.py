@@ -14,7 +14,7 @@ import uvloop
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from modelyard.serving.connection import Connection
+from modelyard.serving.web.connection import Connection
 from unit.serving.conftest import Server
 
 JSON_TYPE = b"application/json"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 
-from modelyard.serving.runner import RunnerError
+from modelyard.serving.model.runner import RunnerError
 
 
 class Wrapped:

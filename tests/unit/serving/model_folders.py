@@ -20,9 +20,9 @@ from modelyard.contract import Contract
 from modelyard.errors import RegistryNotFoundError, RegistryUnavailableError
 from modelyard.registry import ModelUri, ModelVersion, Run, parse_model_uri, write_manifest
 from modelyard.registry.manifest import DIGEST_TAG
-from modelyard.serving.bundle import open_bundle
-from modelyard.serving.decoder import RowDecoder
-from modelyard.serving.snapshot import Lineage, Snapshot, Verification
+from modelyard.serving.following.bundle import open_bundle
+from modelyard.serving.model.snapshot import Lineage, Snapshot, Verification
+from modelyard.serving.rows.decoder import RowDecoder
 
 NAME = "toy"
 URI = parse_model_uri(f"models:/{NAME}@champion")

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from modelyard.serving.arrow_stream import read_stream as read_arrow_stream
+from modelyard.serving.protocols.arrow_stream import read_stream as read_arrow_stream
 from unit.serving.conftest import MakeServer, Server
 from unit.serving.model_folders import ROW, contract_with
 from unit.serving.protocol_requests import (

@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from modelyard.errors import ContractError, ModelRefusedError
-from modelyard.serving.bundle import open_bundle
-from modelyard.serving.snapshot import ContractSource
+from modelyard.serving.following.bundle import open_bundle
+from modelyard.serving.model.snapshot import ContractSource
 from unit.serving.model_folders import ROW, save_graph, write_version
 
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from modelyard.contract import Contract, Output
 from modelyard.errors import ModelRefusedError
-from modelyard.serving.answers import as_predictions
 from modelyard.serving.child import wire
 from modelyard.serving.child.columns import plan
 from modelyard.serving.child.supervision import TOO_MANY, WINDOW_S, Deaths, Pace
-from modelyard.serving.runner import RunnerError
+from modelyard.serving.model.answers import as_predictions
+from modelyard.serving.model.runner import RunnerError
 from unit.serving.model_folders import contract_with
 
 # -- the wire ------------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from modelyard.contract import Contract
-from modelyard.serving.collector import _LONGEST_WAIT_S, _Queue
-from modelyard.serving.decoder import RowDecoder
-from modelyard.serving.runner import RunnerAbsentError, RunnerError, RunnerLostError
+from modelyard.serving.model.runner import RunnerAbsentError, RunnerError, RunnerLostError
+from modelyard.serving.rows.decoder import RowDecoder
+from modelyard.serving.web.collector import _LONGEST_WAIT_S, _Queue
 from unit.serving.model_folders import CONTRACT, ROW
 
 DECODER = RowDecoder(Contract.model_validate(CONTRACT))

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from modelyard.contract import Contract
-from modelyard.serving.columns import Encoded, Given, check_columns
-from modelyard.serving.problem import Problem
+from modelyard.serving.rows.columns import Encoded, Given, check_columns
+from modelyard.serving.rows.problem import Problem
 from unit.serving.model_folders import CONTRACT
 from unit.serving.test_decoder import WIDE
 

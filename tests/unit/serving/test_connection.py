@@ -16,8 +16,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelyard.serving.request_id import HEADER
-from modelyard.serving.runner import Predictions, RunnerError
+from modelyard.serving.model.runner import Predictions, RunnerError
+from modelyard.serving.web.request_id import HEADER
 from unit.serving.conftest import MakeServer, Server
 from unit.serving.connections import Answer, Wire, over_the_wire, read_answer, request
 from unit.serving.model_folders import ROW

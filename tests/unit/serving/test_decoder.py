@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from modelyard.contract import Contract
-from modelyard.serving.decoder import ColumnsDecoder, RowDecoder
-from modelyard.serving.faults import examine
-from modelyard.serving.json_text import UNDECODABLE
-from modelyard.serving.limits import Size
-from modelyard.serving.problem import Problem
+from modelyard.serving.rows.decoder import ColumnsDecoder, RowDecoder
+from modelyard.serving.rows.faults import examine
+from modelyard.serving.rows.json_text import UNDECODABLE
+from modelyard.serving.rows.limits import Size
+from modelyard.serving.rows.problem import Problem
 from unit.serving.model_folders import CONTRACT, ROW
 
 SIZE = Size(2**20, 1000, "", "")

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from modelyard.serving.follower import Follower, State
+from modelyard.serving.following.follower import Follower, State
 from unit.serving.conftest import TOKEN, MakeServer, Server
 from unit.serving.model_folders import NAME, ROW, contract_with
 

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from modelyard.serving.line_limit import LineLimit
+from modelyard.serving.web.line_limit import LineLimit
 from unit.serving.conftest import Server
 from unit.serving.model_folders import ROW
 
@@ -29,7 +29,7 @@ def test_a_flood_of_refusals_is_counted_and_not_written(
         for _ in range(200):
             assert (await client.post("/predict", json=ROW | {"amount": -1})).status_code == 422
 
-    with caplog.at_level(logging.INFO, logger="modelyard.serving.predict"):
+    with caplog.at_level(logging.INFO, logger="modelyard.serving.web.predict"):
         server.run(main)
     assert 10 <= len(caplog.records) < 150
     assert 'modelyard_requests_total{route="/predict",status="422"} 200.0' in (

@@ -12,7 +12,7 @@ from modelyard.errors import (
     ModelRefusedError,
 )
 from modelyard.registry import write_manifest
-from modelyard.serving.snapshot import Verification
+from modelyard.serving.model.snapshot import Verification
 from unit.serving.conftest import MakeServer, Server
 from unit.serving.model_folders import (
     CONTRACT,

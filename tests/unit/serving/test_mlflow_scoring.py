@@ -9,7 +9,7 @@ import mlflow
 import pandas as pd
 import pytest
 
-from modelyard.serving.routes import MLFLOW_VERSION
+from modelyard.serving.routes.native import MLFLOW_VERSION
 from unit.serving.conftest import MakeServer, Server
 from unit.serving.model_folders import ROW
 from unit.serving.protocol_requests import lists_of, post, rows_of, strict_json

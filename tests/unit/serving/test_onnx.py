@@ -11,9 +11,9 @@ from onnx import TensorProto, helper
 
 from modelyard.contract import Contract
 from modelyard.errors import ModelRefusedError
-from modelyard.serving.decoder import RowDecoder
-from modelyard.serving.onnx_runner import OnnxModel, OnnxRunner
-from modelyard.serving.runner import RunnerError
+from modelyard.serving.model.onnx_runner import OnnxModel, OnnxRunner
+from modelyard.serving.model.runner import RunnerError
+from modelyard.serving.rows.decoder import RowDecoder
 from unit.serving.model_folders import contract_with, save_graph
 
 D, F, L, S = TensorProto.DOUBLE, TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from modelyard.contract import Contract
-from modelyard.serving.encoded import Encoded
-from modelyard.serving.onnx_categories import take_encoders
-from modelyard.serving.onnx_runner import OnnxModel, OnnxRunner
-from modelyard.serving.protobuf import ProtobufError, fields, message
+from modelyard.serving.model.onnx_categories import take_encoders
+from modelyard.serving.model.onnx_runner import OnnxModel, OnnxRunner
+from modelyard.serving.model.protobuf import ProtobufError, fields, message
+from modelyard.serving.rows.encoded import Encoded
 from unit.serving.model_folders import save_graph
 
 WORDS = ("grün", "blau", "", "a longer word of 25 bytes", "日本")

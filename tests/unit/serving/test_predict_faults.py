@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from modelyard.serving.faults import MAX_FAULTS
+from modelyard.serving.rows.faults import MAX_FAULTS
 from unit.serving.conftest import Server
 from unit.serving.model_folders import ROW
 from unit.serving.predict_requests import check_problem, post, raw, row

@@ -15,9 +15,9 @@ from onnx import TensorProto, helper
 
 from modelyard.contract import Contract
 from modelyard.errors import ModelRefusedError
-from modelyard.serving.loader import Loader
-from modelyard.serving.proof import ProofLimits, ProofRecord, prove
-from modelyard.serving.snapshot import Lineage
+from modelyard.serving.following.loader import Loader
+from modelyard.serving.following.proof import ProofLimits, ProofRecord, prove
+from modelyard.serving.model.snapshot import Lineage
 from unit.serving.conftest import MakeServer, Server
 from unit.serving.model_folders import CONTRACT, ROW, URI, save_graph, write_version
 
@@ -182,7 +182,7 @@ def test_a_version_is_proved_once(make_server: MakeServer, monkeypatch: pytest.M
     def must_not_run(*_: object) -> None:
         raise AssertionError("proved twice")
 
-    monkeypatch.setattr("modelyard.serving.loader.prove", must_not_run)
+    monkeypatch.setattr("modelyard.serving.following.loader.prove", must_not_run)
     loader.load(version, served).runner.close()
     remembered = loader.load_remembered()
     assert remembered is not None
@@ -196,7 +196,7 @@ def test_a_start_with_nothing_to_lose_does_not_wait_for_a_proof(
     def must_not_run(*_: object) -> None:
         raise AssertionError("proved")
 
-    monkeypatch.setattr("modelyard.serving.loader.prove", must_not_run)
+    monkeypatch.setattr("modelyard.serving.following.loader.prove", must_not_run)
     server = make_server()
     server.loader.load(server.registry.add(1), None).runner.close()
     (record,) = server.folder.glob("cache/versions/*/proof.json")

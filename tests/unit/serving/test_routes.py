@@ -109,7 +109,7 @@ def test_a_defect_shows_nothing_of_itself(server: Server, monkeypatch):
     def fail(*_):
         raise ValueError("secret detail")
 
-    monkeypatch.setattr("modelyard.serving.routes.view_model", fail)
+    monkeypatch.setattr("modelyard.serving.routes.native.view_model", fail)
     problem = check_problem(server.ask("GET", "/model"), 500)
     assert "secret" not in json.dumps(problem)
 

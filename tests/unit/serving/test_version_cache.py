@@ -14,9 +14,9 @@ from modelyard.errors import (
     RegistryNotFoundError,
     RegistryUnavailableError,
 )
-from modelyard.serving.cache import VersionCache
-from modelyard.serving.loader import Loader
-from modelyard.serving.snapshot import Verification
+from modelyard.serving.following.cache import VersionCache
+from modelyard.serving.following.loader import Loader
+from modelyard.serving.model.snapshot import Verification
 from unit.serving.conftest import MakeServer, Server
 from unit.serving.model_folders import (
     URI,

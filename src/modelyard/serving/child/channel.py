@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from modelyard.serving.child import wire
 from modelyard.serving.child.process import ChildProcess, understood
-from modelyard.serving.runner import RunnerError, RunnerLostError
+from modelyard.serving.model.runner import RunnerError, RunnerLostError
 
 _READ_BYTES = 2**16
 

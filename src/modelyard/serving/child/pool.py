@@ -11,7 +11,7 @@ from typing import Protocol
 from modelyard.errors import ModelRefusedError
 from modelyard.serving.child.process import ChildProcess
 from modelyard.serving.child.supervision import TOO_MANY, WINDOW_S, Deaths
-from modelyard.serving.runner import RunnerAbsentError
+from modelyard.serving.model.runner import RunnerAbsentError
 
 log = logging.getLogger(__name__)
 

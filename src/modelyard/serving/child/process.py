@@ -19,7 +19,7 @@ from time import monotonic
 
 from modelyard.errors import ModelRefusedError
 from modelyard.serving.child import wire
-from modelyard.serving.runner import Predictions, RunnerError, RunnerLostError
+from modelyard.serving.model.runner import Predictions, RunnerError, RunnerLostError
 
 log = logging.getLogger(__name__)
 

@@ -11,13 +11,13 @@ from time import perf_counter
 import numpy as np
 
 from modelyard.contract import Output
-from modelyard.serving.answers import as_predictions
 from modelyard.serving.child import wire
 from modelyard.serving.child.channel import Channel
 from modelyard.serving.child.pool import ChildPool
 from modelyard.serving.child.process import ChildProcess, predictions
 from modelyard.serving.child.supervision import Pace
-from modelyard.serving.runner import Predictions, RunnerError, RunnerLostError
+from modelyard.serving.model.answers import as_predictions
+from modelyard.serving.model.runner import Predictions, RunnerError, RunnerLostError
 
 _LARGEST_PART_ROWS = 8192
 _WORN = 0.9

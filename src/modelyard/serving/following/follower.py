@@ -1,0 +1,288 @@
+"""Makes what is served follow what `MODEL_URI` means.
+
+One task makes one pass after the other: ask the registry, and when the answer is another version
+than the one that is served, load it and hand it to the holder. Whatever goes wrong keeps the old
+one and is told by `report`. A version whose processes die again and again is refused afterwards,
+and the one before it returns. The task never ends by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from modelyard.errors import (
+    ContractError,
+    ModelRefusedError,
+    ModelyardError,
+    RegistryError,
+    RegistryNotFoundError,
+    RegistryUnavailableError,
+)
+from modelyard.registry import ModelVersion
+from modelyard.serving.following.cache import Identity, identity
+from modelyard.serving.following.daemon import in_daemon
+from modelyard.serving.following.loader import Loader
+from modelyard.serving.model.holder import Holder
+from modelyard.serving.model.snapshot import Snapshot
+from modelyard.serving.rows.problem import Problem
+
+log = logging.getLogger(__name__)
+
+_LONGEST_DELAY_S = 15.0
+_JITTER = 0.25
+_FIRST_LOAD_S = 5.0
+
+
+class State(StrEnum):
+    """How the last pass ended."""
+
+    STARTING = "starting"
+    FOLLOWING = "following"
+    NOT_FOUND = "not found"
+    REFUSED = "refused"
+    UNREACHABLE = "registry unreachable"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class FollowerReport:
+    """Where the follower stands.
+
+    `stale` says that the registry has not confirmed, in the last pass, that what is served is what
+    `MODEL_URI` means.
+    """
+
+    state: State = State.STARTING
+    stale: bool = True
+    checked_at: datetime | None = None
+    wanted_version: str | None = None
+    error: ModelyardError | None = None
+
+
+class Follower:
+    """Follows one address.
+
+    Args:
+        loader: resolves and loads, blocking.
+        holder: gets each new snapshot.
+        interval_s: seconds between two passes, jittered by a quarter.
+    """
+
+    def __init__(self, loader: Loader, holder: Holder, interval_s: float) -> None:
+        self.uri = str(loader.uri)
+        self.report = FollowerReport()
+        self.loads: Counter[str] = Counter()
+        self._loader = loader
+        self._holder = holder
+        self._interval_s = interval_s
+        self._refused: tuple[Identity, ModelyardError] | None = None
+        self._predecessor: ModelVersion | None = None
+        self._failures = 0
+        self._next_pass: asyncio.Future[FollowerReport] | None = None
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    # -- life ----------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Serve what was served last, if the cache has it, and begin to follow."""
+        remembering = asyncio.create_task(self._serve_remembered(), name="remember")
+        await asyncio.wait({remembering}, timeout=_FIRST_LOAD_S)
+        self._task = asyncio.create_task(self._follow(remembering), name="follower")
+
+    async def stop(self) -> None:
+        """End the task; a call of the registry that is under way is left to itself."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self._next_pass is not None:
+            self._next_pass.cancel()
+
+    async def reload(self) -> FollowerReport:
+        """Make a pass now, and forget that the version was refused.
+
+        Whoever asks before that pass has begun shares it: fifty at once make one load, and each
+        sees the alias as it was after they asked.
+        """
+        if self._next_pass is None:
+            self._next_pass = asyncio.get_running_loop().create_future()
+            self._wake.set()
+        return await asyncio.shield(self._next_pass)
+
+    def absence(self) -> ModelyardError:
+        """Why there is no model to answer with, and what mends it."""
+        error = self.report.error
+        match self.report.state:
+            case State.STARTING:
+                detail, fix = f"The server has just started and looks for {self.uri}.", ""
+            case State.NOT_FOUND:
+                detail = f"No model is promoted under {self.uri} yet."
+                fix = (
+                    "Train one: `docker compose --profile train run --rm training` "
+                    "(or `make demo` without Docker)."
+                )
+            case _:
+                detail = f"No model is served yet under {self.uri}."
+                fix = error.sentence() if error else ""
+        return Problem("no-model", 503, "No model is served", detail, fix=fix)
+
+    # -- passes --------------------------------------------------------------------------------
+
+    async def _follow(self, remembering: asyncio.Task[None]) -> None:
+        await remembering
+        while True:
+            asked, self._next_pass = self._next_pass, None
+            self._wake.clear()
+            if asked is not None:
+                self._refused = None
+            await self._pass()
+            if asked is not None and not asked.done():
+                asked.set_result(self.report)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._delay_s()):
+                    await self._wake.wait()
+
+    def _delay_s(self) -> float:
+        longest = max(_LONGEST_DELAY_S, self._interval_s)
+        if self._holder.snapshot is None:
+            longest = self._interval_s  # whoever serves nothing yet has somebody waiting
+        delay = min(self._interval_s * 2.0**self._failures, longest)
+        return delay * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
+
+    async def _pass(self) -> None:
+        """One look at the registry; every failure becomes a report."""
+        await self._fall_back()
+        try:
+            version = await in_daemon(self._loader.resolve, "resolve")
+        except RegistryNotFoundError as error:
+            self._tell(State.NOT_FOUND, error, None)
+        except ModelyardError as error:
+            self._tell(_unreachable_or_failed(error), error, self.report.wanted_version)
+        except Exception as error:
+            log.exception("A look at the registry failed.")
+            self._tell(State.FAILED, _unexpected(error), self.report.wanted_version)
+        else:
+            await self._converge(version)
+
+    async def _converge(self, version: ModelVersion) -> None:
+        served = self._holder.snapshot
+        wanted = version.version
+        if served is not None and identity(served.version) == identity(version):
+            error = _failure(served)
+            self._tell(State.REFUSED if error else State.FOLLOWING, error, wanted)
+            return
+        if self._refused is not None and self._refused[0] == identity(version):
+            self._tell(State.REFUSED, self._refused[1], wanted)
+            return
+        contract = served.contract if served is not None else None
+        try:
+            snapshot = await in_daemon(lambda: self._loader.load(version, contract), "load")
+        except (ModelRefusedError, ContractError) as error:
+            self._refused = (identity(version), error)
+            self._tell(State.REFUSED, error, wanted)
+        except ModelyardError as error:
+            self._tell(_unreachable_or_failed(error), error, wanted)
+        except Exception as error:
+            log.exception("Version %s could not be loaded.", wanted)
+            self._tell(State.FAILED, _unexpected(error), wanted)
+        else:
+            self._refused = None
+            if served is not None and not _failure(served):
+                self._predecessor = served.version
+            self._serve(snapshot)
+            self.loads["loaded"] += 1
+            log.info("%s is version %s: served from now on.", self.uri, wanted)
+            self._tell(State.FOLLOWING, None, wanted)
+            return
+        self.loads["refused" if self.report.state is State.REFUSED else "failed"] += 1
+
+    def _serve(self, snapshot: Snapshot) -> None:
+        loop = asyncio.get_running_loop()
+
+        def look_now() -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(self._wake.set)
+
+        if snapshot.queued is not None:
+            snapshot.queued.on_failure(look_now)
+        self._holder.replace(snapshot)
+
+    async def _fall_back(self) -> None:
+        """Refuse the served version when it has failed, and serve its predecessor again."""
+        served, predecessor = self._holder.snapshot, self._predecessor
+        error = _failure(served) if served is not None else None
+        if served is None or error is None:
+            return
+        if predecessor is None or identity(predecessor) == identity(served.version):
+            return  # nothing better: it is served as often as it lives
+        try:
+            snapshot = await in_daemon(lambda: self._loader.load(predecessor, None), "fall-back")
+        except Exception as failure:  # noqa: BLE001 - the failed version is all there is
+            log.warning("Version %s could not be served again: %s", predecessor.version, failure)
+            return
+        log.error(
+            "Version %s is refused: %s Version %s is served again.",
+            *(served.version.version, error.detail, predecessor.version),
+        )
+        self._refused = (identity(served.version), error)
+        self._serve(snapshot)
+        self.loads["fell back"] += 1
+
+    async def _serve_remembered(self) -> None:
+        try:
+            snapshot = await in_daemon(self._loader.load_remembered, "remember")
+        except ModelyardError as error:
+            log.warning("The version in the cache cannot be served: %s", error.sentence())
+        except Exception:
+            log.exception("The version in the cache could not be loaded.")
+        else:
+            if snapshot is not None:
+                self._serve(snapshot)
+                self.loads["remembered"] += 1
+                log.info(
+                    "Version %s is served from the cache until the registry answers.",
+                    snapshot.version.version,
+                )
+
+    def _tell(self, state: State, error: ModelyardError | None, wanted: str | None) -> None:
+        """Report how a pass ended, and log it when it ended otherwise than the one before."""
+        before = self.report
+        answered = state is not State.UNREACHABLE
+        self.report = FollowerReport(
+            state=state,
+            stale=state is not State.FOLLOWING,
+            checked_at=datetime.now(UTC) if answered else before.checked_at,
+            wanted_version=wanted,
+            error=error,
+        )
+        retries_later = state in (State.UNREACHABLE, State.FAILED)
+        self._failures = min(self._failures + 1, 10) if retries_later else 0
+        if (state, str(error)) != (before.state, str(before.error)):
+            if error is not None:
+                log.warning("%s: %s. %s", self.uri, state.value, error.sentence())
+            elif before.error is not None:
+                log.info("%s: %s again.", self.uri, state.value)
+
+
+def _failure(served: Snapshot) -> ModelyardError | None:
+    """Why a version that was loaded should not be served any more."""
+    if served.queued is None or not served.queued.failure:
+        return None
+    return ModelRefusedError(f"Version {served.version.version}: {served.queued.failure}")
+
+
+def _unreachable_or_failed(error: ModelyardError) -> State:
+    return State.UNREACHABLE if isinstance(error, RegistryUnavailableError) else State.FAILED
+
+
+def _unexpected(error: Exception) -> ModelyardError:
+    return RegistryError(
+        f"Something unforeseen went wrong ({type(error).__name__}); the server's log has it."
+    )

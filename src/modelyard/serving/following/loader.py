@@ -1,0 +1,250 @@
+"""From a version in the registry, or in the cache, to a snapshot that may be served.
+
+Blocking, and away from the event loop: fetch beside what is served, verify, open, try.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+
+from modelyard.contract import Contract
+from modelyard.errors import ModelRefusedError, ModelyardError, RegistryError
+from modelyard.registry import (
+    ModelUri,
+    ModelVersion,
+    RegistryClient,
+    read_manifest,
+    verify_files,
+)
+from modelyard.registry.manifest import DIGEST_TAG
+from modelyard.serving.child.opening import ChildOptions
+from modelyard.serving.child.runner import ChildRunner
+from modelyard.serving.following.bundle import Bundle, open_bundle, runs_in_process
+from modelyard.serving.following.cache import Entry, VersionCache
+from modelyard.serving.following.daemon import DaemonCall
+from modelyard.serving.following.proof import ProofLimits, ProofRecord, prove
+from modelyard.serving.following.trial import try_example
+from modelyard.serving.model.snapshot import Lineage, Snapshot, Verification
+from modelyard.serving.rows.decoder import RowDecoder
+
+log = logging.getLogger(__name__)
+
+_ATTEMPTS = 5
+_INLINE_S = 0.01
+_READY = ("READY", "")
+
+
+class _DamagedError(ModelRefusedError):
+    """Files of the cache are not, or no longer, what was registered."""
+
+
+class Loader:
+    """Makes snapshots of what `uri` means.
+
+    Args:
+        uri: what to serve.
+        registry: where versions are registered.
+        cache: where their files are kept.
+        require_manifest: refuse versions that are not verified by a registered manifest.
+        allow_schema_change: take versions that break those who call the served one.
+        children: how models that are not ONNX are run; None refuses them.
+        proof: what an ONNX graph may take, on trial in a process of its own, before it is opened
+            in this one.
+    """
+
+    def __init__(
+        self,
+        uri: ModelUri,
+        registry: RegistryClient,
+        cache: VersionCache,
+        *,
+        require_manifest: bool,
+        allow_schema_change: bool,
+        children: ChildOptions | None = None,
+        proof: ProofLimits | None = None,
+    ) -> None:
+        self.uri = uri
+        self._registry = registry
+        self._cache = cache
+        self._require_manifest = require_manifest
+        self._allow_schema_change = allow_schema_change
+        self._children = children
+        self._proof = proof or ProofLimits()
+        self._memory = f"{registry.tracking_uri} {uri}"
+
+    def resolve(self) -> ModelVersion:
+        """The version that the address means now."""
+        return self._registry.resolve(self.uri)
+
+    def load(self, version: ModelVersion, served: Contract | None) -> Snapshot:
+        """`version`, ready to be served in the place of a model with the contract `served`.
+
+        Raises:
+            ModelRefusedError, ContractError: it may not, or cannot, be served.
+            RegistryError: its files cannot be had.
+        """
+        if version.status not in _READY:
+            raise ModelRefusedError(
+                f"{version.name} version {version.version} has the status {version.status} in the "
+                "registry; expected READY."
+            )
+        for _ in range(_ATTEMPTS):
+            cached = self._cache.find(version)
+            entry = cached or self._fetch(version)
+            try:
+                snapshot = self._open(entry, version, served)
+            except _DamagedError as error:
+                if cached is None:
+                    raise ModelRefusedError(error.detail) from error
+                log.warning("The cached version %s is damaged: %s", version.version, error.detail)
+                self._cache.discard(cached)
+                continue
+            if snapshot is not None:
+                self._keep(entry)
+                return snapshot
+        raise RegistryError(f"Version {version.version} does not stay in the cache.")
+
+    def load_remembered(self) -> Snapshot | None:
+        """The version that was served last, from the cache alone; None when there is none.
+
+        Raises:
+            ModelRefusedError: its files are no longer what they were.
+        """
+        entry = self._cache.remembered(self._memory)
+        return None if entry is None else self._open(entry, entry.version, None)
+
+    def _keep(self, entry: Entry) -> None:
+        """Remember the entry for the next start; a disk that is full does not cost the model."""
+        try:
+            self._cache.remember(self._memory, entry)
+            self._cache.prune()
+        except OSError as error:
+            log.warning("The cache cannot be written: %s", error)
+
+    def _fetch(self, version: ModelVersion) -> Entry:
+        """Download the version; it becomes an entry of the cache when its manifest agrees."""
+
+        def fill(folder: Path) -> None:
+            self._registry.download(version, folder)
+            self._check_manifest(folder, version)
+
+        return self._cache.add(version, self._lineage(version), fill)
+
+    def _check_manifest(self, folder: Path, version: ModelVersion) -> Verification:
+        digest = version.tags.get(DIGEST_TAG)
+        manifest = read_manifest(folder, digest)
+        if manifest is not None:
+            verify_files(folder, manifest)
+        if manifest is None:
+            verification = Verification.ABSENT
+        else:
+            verification = Verification.UNANCHORED if digest is None else Verification.VERIFIED
+        if self._require_manifest and verification is not Verification.VERIFIED:
+            raise ModelRefusedError(
+                f"{version.name} version {version.version} is refused by "
+                f"SERVING_REQUIRE_MANIFEST. {verification.explanation}"
+            )
+        return verification
+
+    def _lineage(self, version: ModelVersion) -> Lineage:
+        """What the version's tags and its run say; a run that is gone is no reason to refuse."""
+        metrics, run_tags = {}, {}
+        if version.run_id:
+            try:
+                run = self._registry.run(version.run_id)
+                metrics, run_tags = dict(run.metrics), dict(run.tags)
+            except RegistryError as error:
+                log.warning("The run of version %s is not shown: %s", version.version, error.detail)
+        tags = {**run_tags, **version.tags}
+        return Lineage(
+            run_id=version.run_id,
+            commit=tags.get("git.commit") or tags.get("mlflow.source.git.commit", ""),
+            data_version=tags.get("data.md5", ""),
+            metrics=metrics,
+        )
+
+    def _open(
+        self, entry: Entry, version: ModelVersion, served: Contract | None
+    ) -> Snapshot | None:
+        """Verify, open and try an entry; None when another server removed it first."""
+        with ExitStack() as holding:
+            if not holding.enter_context(self._cache.hold(entry)):
+                return None
+            try:
+                verification = self._check_manifest(entry.files, version)
+                if verification is not Verification.VERIFIED:
+                    verify_files(entry.files, entry.sha256)
+            except ModelRefusedError as error:
+                raise _DamagedError(error.detail, fix=error.fix) from error
+            record = self._prove(entry, is_serving=served is not None)
+            bundle = self._open_bundle(entry, record)
+            if isinstance(bundle.runner, ChildRunner):  # each new child reads the files again
+                bundle.runner.on_close(holding.pop_all().close)
+        queued = bundle.runner if isinstance(bundle.runner, ChildRunner) else None
+        try:
+            if served is not None and not self._allow_schema_change:
+                _check_compatible(served, bundle.contract)
+            decoder = RowDecoder(bundle.contract)
+            seconds = 0.0
+            if bundle.has_example:
+                seconds = try_example(bundle.runner, decoder, bundle.contract)
+        except BaseException:
+            bundle.runner.close()
+            raise
+        if record is not None:
+            record.succeed()
+        return Snapshot(
+            version=version,
+            contract=bundle.contract,
+            contract_source=bundle.contract_source,
+            lineage=entry.lineage,
+            verification=verification,
+            runner=bundle.runner,
+            decoder=decoder,
+            loaded_at=datetime.now(UTC),
+            example_tried=bundle.has_example,
+            runs_inline=queued is None and seconds <= _INLINE_S,
+            queued=queued,
+        )
+
+    def _prove(self, entry: Entry, *, is_serving: bool) -> ProofRecord | None:
+        """See that opening the entry here can do no harm; None when it runs elsewhere anyway.
+
+        A server that serves nothing yet has nothing to lose, and starts half a second sooner
+        without a proof: only what may have ended the last start is proved then.
+        """
+        if not runs_in_process(entry.files, self._children):
+            return None
+        record = ProofRecord(entry.folder, entry.sha256)
+        if not record.is_proved:
+            if is_serving or record.is_suspect:
+                prove(entry.files, self._proof)
+            else:
+                record.begin()
+        return record
+
+    def _open_bundle(self, entry: Entry, record: ProofRecord | None) -> Bundle:
+        if record is None:
+            return open_bundle(entry.files, self._children)
+        try:
+            call = DaemonCall(lambda: open_bundle(entry.files, self._children), name="open-model")
+            return call.result(self._proof.seconds)
+        except TimeoutError as error:
+            raise ModelRefusedError(
+                f"The graph was not opened within {self._proof.seconds:g} s.",
+                fix="If it needs longer, raise SERVING_CHILD_START_TIMEOUT_S.",
+            ) from error
+        except ModelyardError:
+            record.forget()
+            raise
+
+
+def _check_compatible(served: Contract, new: Contract) -> None:
+    if breaks := served.breaking_changes(new):
+        raise ModelRefusedError(
+            f"The version would break those who call the served model: {'; '.join(breaks)}.",
+            fix="If they are ready for it, set SERVING_ALLOW_SCHEMA_CHANGE=true.",
+        )

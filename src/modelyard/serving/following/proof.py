@@ -1,0 +1,172 @@
+"""An ONNX graph is opened and tried in a process of its own before the server opens it.
+
+onnxruntime bounds neither the memory nor the time that a graph takes: one node may ask for a
+terabyte, a loop may never end, both already while the graph is opened. In the server that would end
+what is served; in a process that may hold so much and live so long, it costs the new version.
+
+What a graph takes for other inputs than its example is not bounded by this.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import onnxruntime
+
+from modelyard.errors import ModelRefusedError
+from modelyard.serving.child.process import child_environment, ending
+from modelyard.settings import ServingSettings
+
+log = logging.getLogger(__name__)
+
+_LOGGED_CHARACTERS = 1000
+_PATIENCE_S = 10.0
+_FIX = "If the model is sound and needs more memory, raise SERVING_CHILD_MEMORY_MB."
+
+
+@dataclass(frozen=True)
+class ProofLimits:
+    """What a graph may take to be opened and to answer its example.
+
+    Args:
+        memory_bytes: what the process may hold; 0 for no limit.
+        seconds: how long it may live.
+    """
+
+    memory_bytes: int = 1536 * 2**20
+    seconds: float = 60.0
+
+    @classmethod
+    def of(cls, settings: ServingSettings) -> ProofLimits:
+        """Those of a model that runs in a child."""
+        memory_bytes = settings.serving_child_memory_mb * 2**20
+        return cls(memory_bytes, settings.serving_child_start_timeout_s)
+
+
+class ProofRecord:
+    """What is known of a version in the cache: a file beside its own files says it.
+
+    A proof holds for the same files and the same onnxruntime. Where the folder cannot be written,
+    nothing is remembered, and every load proves again.
+    """
+
+    def __init__(self, folder: Path, sha256: Mapping[str, str]) -> None:
+        """The record of the version in `folder`, whose files have these sums."""
+        self._file = folder / "proof.json"
+        about = json.dumps([onnxruntime.__version__, sorted(sha256.items())])
+        self._about = hashlib.sha256(about.encode()).hexdigest()
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether it was opened and tried before, and all went well."""
+        return self._read() == "proved"
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether a server began to open it, and was never heard of again."""
+        return self._read() == "begun"
+
+    def begin(self) -> None:
+        """It is opened in this process now."""
+        self._write("begun")
+
+    def succeed(self) -> None:
+        """It was opened and tried."""
+        self._write("proved")
+
+    def forget(self) -> None:
+        """It was refused in good order, and is no suspect."""
+        with suppress(OSError):
+            self._file.unlink(missing_ok=True)
+
+    def _read(self) -> str:
+        try:
+            content = json.loads(self._file.read_text())
+            return str(content["state"]) if content["about"] == self._about else ""
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+
+    def _write(self, state: str) -> None:
+        beside = self._file.with_name(f".proof.{os.getpid()}")
+        with suppress(OSError):
+            beside.write_text(json.dumps({"about": self._about, "state": state}))
+            beside.replace(self._file)
+
+
+def prove(folder: Path, limits: ProofLimits) -> None:
+    """Open and try the ONNX version in `folder` elsewhere; half a second of a core nobody needs.
+
+    On a machine that is busy throughout, what runs only on idle cores may not get far enough:
+    before a version is refused, it is tried once more with a small share of a core for sure.
+
+    Raises:
+        ModelRefusedError: it cannot be served, or took more than the limits.
+    """
+    idle = replace(limits, seconds=min(limits.seconds, _PATIENCE_S))
+    try:
+        _try(folder, idle, "idle")
+    except ModelRefusedError:
+        _try(folder, limits, "low")
+
+
+def _try(folder: Path, limits: ProofLimits, priority: str) -> None:
+    lifeline, ours = os.pipe()
+    try:
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            [
+                *(sys.executable, "-P", "-m", "modelyard.serving.following.prover"),
+                *(os.fspath(folder.resolve()), str(limits.memory_bytes), str(lifeline), priority),
+            ],
+            env=child_environment(),
+            cwd=tempfile.gettempdir(),
+            pass_fds=(lifeline,),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            process_group=0,  # not a session: the scheduler would give it a share of its own
+        )
+    finally:
+        os.close(lifeline)
+    try:
+        said, complaints = process.communicate(timeout=limits.seconds)
+    except subprocess.TimeoutExpired as error:
+        raise ModelRefusedError(
+            "The graph was tried in a process of its own, and was not opened and asked within "
+            f"{limits.seconds:g} s.",
+            fix="If it needs longer, raise SERVING_CHILD_START_TIMEOUT_S.",
+        ) from error
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        os.close(ours)
+    _judge(process.returncode, said, complaints)
+
+
+def _judge(code: int, said: bytes, complaints: bytes) -> None:
+    """Raise ModelRefusedError unless the process said that all went well."""
+    try:
+        outcome = json.loads(said.splitlines()[-1])
+    except (IndexError, ValueError):
+        outcome = None
+    if code == 0 and outcome is not None:
+        if "refused" in outcome:
+            raise ModelRefusedError(outcome["refused"], fix=outcome["fix"])
+        return
+    if complaints:
+        text = complaints.decode("utf-8", "replace")[-_LOGGED_CHARACTERS:]
+        log.warning("The process that tried a graph wrote: %s", " | ".join(text.splitlines()))
+    raise ModelRefusedError(
+        f"The graph was tried in a process of its own, and {ending(code)}.", fix=_FIX
+    )

@@ -1,0 +1,64 @@
+"""What `proof.py` starts: it opens an ONNX version, tries its example, and says what came of it.
+
+`python -m modelyard.serving.following.prover FOLDER MEMORY_BYTES LIFELINE idle|low`
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from modelyard.errors import ModelyardError
+from modelyard.serving.child.guard import (
+    die_with_server,
+    limit_memory,
+    peak_bytes,
+    yield_to_server,
+)
+
+_MEMORY_WORDS = ("alloc", "memory")  # of onnxruntime and of C++
+_FIX = "If the model is sound and needs more memory, raise SERVING_CHILD_MEMORY_MB."
+
+
+def _try(folder: Path, memory_bytes: int) -> dict[str, str]:
+    """What is wrong with the version in `folder`; empty when nothing is."""
+    from modelyard.serving.following.bundle import open_bundle
+    from modelyard.serving.following.trial import try_example
+    from modelyard.serving.rows.decoder import RowDecoder
+
+    try:
+        bundle = open_bundle(folder)
+        if bundle.has_example:
+            try_example(bundle.runner, RowDecoder(bundle.contract), bundle.contract)
+    except MemoryError:
+        return {"refused": "The graph takes more memory than it may.", "fix": _FIX}
+    except ModelyardError as error:
+        is_memory = any(word in error.detail.lower() for word in _MEMORY_WORDS)
+        return {"refused": error.detail, "fix": error.fix or (_FIX if is_memory else "")}
+    held = peak_bytes()
+    if 0 < memory_bytes < held:
+        detail = f"The graph made its process hold {held >> 20} MiB for its example; "
+        return {"refused": f"{detail}{memory_bytes >> 20} MiB are allowed.", "fix": _FIX}
+    return {}
+
+
+def main(arguments: list[str]) -> int:
+    """Guard, try, say."""
+    folder, memory_bytes, lifeline, priority = arguments
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    faulthandler.enable()
+    die_with_server(int(lifeline))
+    yield_to_server(only_idle=priority == "idle")
+    limit_memory(int(memory_bytes))
+    outcome = _try(Path(folder), int(memory_bytes))
+    sys.stdout.write(json.dumps(outcome) + "\n")
+    sys.stdout.flush()
+    os._exit(0)  # a call that was given up may still run
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""What is served: one loaded version, and what runs it in this process."""

@@ -1,0 +1,45 @@
+"""Holds the snapshot that is served; replacing it is one assignment."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+from modelyard.serving.model.snapshot import Snapshot
+
+log = logging.getLogger(__name__)
+
+
+class Holder:
+    """What is served now. Used from the event loop's thread only."""
+
+    def __init__(self) -> None:
+        self.snapshot: Snapshot | None = None
+
+    def replace(self, new: Snapshot) -> None:
+        """Serve `new`; the old one answers the requests it holds and is closed then."""
+        old, self.snapshot = self.snapshot, new
+        if old is not None:
+            _retire(old)
+
+    def close(self) -> None:
+        """Serve nothing any more."""
+        old, self.snapshot = self.snapshot, None
+        if old is not None:
+            _retire(old)
+
+
+def _retire(old: Snapshot) -> None:
+    # closing may take a while; no request waits for it
+    thread = threading.Thread(target=_close, args=(old,), name="close-model", daemon=True)
+    old.usage.retire(thread.start)
+
+
+def _close(old: Snapshot) -> None:
+    version = old.version.version
+    try:
+        old.runner.close()
+    except Exception:
+        log.exception("Version %s was retired and could not be closed.", version)
+    else:
+        log.debug("Version %s is retired.", version)

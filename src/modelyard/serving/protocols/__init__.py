@@ -1,0 +1,1 @@
+"""The three ways to ask, as thin translations: bytes to columns, predictions to bytes."""

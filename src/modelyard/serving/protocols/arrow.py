@@ -1,0 +1,91 @@
+"""Arrow IPC streams, in and out: the quick way for many rows."""
+
+from __future__ import annotations
+
+from io import BytesIO
+
+import numpy as np
+
+from modelyard.contract import OutputKind
+from modelyard.serving.model.runner import Predictions
+from modelyard.serving.model.snapshot import Snapshot
+from modelyard.serving.protocols.arrow_stream import NullError, StreamError, read_stream
+from modelyard.serving.protocols.arrow_types import Column, Layout
+from modelyard.serving.protocols.exchange import Answer, Intake
+from modelyard.serving.rows.columns import Given, check_columns
+from modelyard.serving.rows.decoder import Columns
+from modelyard.serving.rows.faults import fault, faulty, refuse
+from modelyard.serving.rows.json_text import shown
+from modelyard.serving.rows.problem import Problem
+
+MEDIA_TYPE = "application/vnd.apache.arrow.stream"
+
+
+def read_arrow(intake: Intake, body: bytes) -> Columns:
+    """The columns of the stream in `body`; raises the Problem that says what is wrong with it."""
+
+    def check(schema: list[Column]) -> None:
+        """What the schema alone rules out; a column without data stands for a whole one."""
+        names = [column.name for column in schema]
+        refuse(
+            fault([shown(name)], "stands more than once")
+            for name in dict.fromkeys(names)
+            if names.count(name) > 1
+        )
+        check_columns({c.name: _EMPTY[_kind(c)] for c in schema}, intake.contract, [])
+
+    try:
+        columns = read_stream(body, check, intake.limits.batch.check_rows)
+    except NullError as error:
+        raise faulty([fault([str(error)], "must not have nulls")]) from error
+    except StreamError as error:
+        raise _unreadable(str(error)) from error
+    if not len(next(iter(columns.values()), ())):
+        raise faulty([fault([], "must hold at least one row")])
+    return check_columns(columns, intake.contract, [])
+
+
+def write_arrow(snapshot: Snapshot, predictions: Predictions) -> Answer:
+    """The predictions as a stream with one column, or with one for each class.
+
+    arro3 is imported when the first stream is written, so that a start does not wait for it.
+    """
+    from arro3.core import Array, Table
+    from arro3.io import write_ipc_stream
+
+    snapshot.check_finite(predictions)
+    output = snapshot.contract.output
+    if output.kind is OutputKind.CLASS_PROBABILITIES:
+        named = dict(zip(output.classes, predictions.T, strict=True))
+    else:
+        named = {output.name: predictions}
+    arrays = [Array.from_numpy(np.ascontiguousarray(values)) for values in named.values()]
+    stream = BytesIO()
+    write_ipc_stream(Table.from_arrays(arrays, names=list(named)), stream, compression=None)
+    headers = [(b"content-type", MEDIA_TYPE.encode()), snapshot.version_header]
+    return stream.getvalue(), headers
+
+
+_EMPTY: dict[str, Given] = {kind: np.empty(0, kind) for kind in ("f8", "i8", "u8", "?", "O", "V1")}
+
+
+def _kind(column: Column) -> str:
+    """A dtype of the kind that the column's values have; V for a type that no feature has."""
+    match column.layout:
+        case Layout.PLAIN:
+            return f"{column.dtype[1]}8"
+        case Layout.BITS:
+            return "?"
+        case Layout.TEXT | Layout.TEXT_VIEW:
+            return "O"
+        case _:
+            return "V1"
+
+
+def _unreadable(why: str) -> Problem:
+    return Problem(
+        "malformed-arrow",
+        400,
+        "The body is not an Arrow stream",
+        f"The body must be an Arrow IPC stream: {why}.",
+    )

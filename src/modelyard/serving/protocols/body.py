@@ -1,0 +1,133 @@
+"""The body of a request: its headers are checked first, then it is read within a limit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from starlette.types import Message, Receive
+
+from modelyard.serving.rows.limits import Size
+from modelyard.serving.rows.problem import Problem
+
+JSON = b"application/json"
+Heads = Mapping[bytes, bytes]
+"""Headers of a request by their names in lower case."""
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection before it had sent its request."""
+
+
+class BodyReader:
+    """Reads bodies of one kind of request.
+
+    Args:
+        size: the largest one that any request may have.
+        batch: the largest one of a batch; None where there are none.
+        is_batch: whether a body that begins so is one; None where every body may be.
+    """
+
+    def __init__(
+        self,
+        size: Size,
+        batch: Size | None = None,
+        is_batch: Callable[[bytes], bool] | None = None,
+    ) -> None:
+        self._size = size
+        self._batch = batch
+        self._is_batch = is_batch
+        self._largest = batch or size
+        self._max_bytes = size.max_body_bytes
+        self._max_announced_bytes = self._largest.max_body_bytes
+
+    def check_announced(self, heads: Heads) -> None:
+        """Refuse, before a byte of the body is read, what its headers already rule out.
+
+        Raises:
+            Problem: 413 for an announced body over the limit, 415 for an encoded one.
+        """
+        length = heads.get(b"content-length")
+        if length is not None and int(length) > self._max_announced_bytes:
+            raise self._largest.body_too_large()
+        encoding = heads.get(b"content-encoding")
+        if encoding is not None and encoding.lower() not in (b"", b"identity"):
+            raise unsupported("The body's content-encoding is not supported.", "Send it plain.")
+
+    async def read(self, receive: Receive, begin_batch: Callable[[], None]) -> bytes:
+        """The whole body; `begin_batch` is called before more is held than a request may have.
+
+        Raises:
+            Problem: 413 as soon as more bytes have come than the limit.
+            ClientGoneError: the connection closed before the body was complete.
+        """
+        message = await receive()
+        body: bytes = message.get("body", b"")
+        is_whole = message["type"] == "http.request" and not message.get("more_body")
+        if is_whole and len(body) <= self._max_bytes:
+            return body
+        return await self._read_on(message, receive, begin_batch)
+
+    async def _read_on(
+        self, message: Message, receive: Receive, begin_batch: Callable[[], None]
+    ) -> bytes:
+        """The body that starts with `message`."""
+        size, length = self._size, 0
+        chunks: list[bytes] = []
+        while True:
+            if message["type"] != "http.request":
+                raise ClientGoneError
+            chunks.append(message.get("body", b""))
+            length += len(chunks[-1])
+            if length > size.max_body_bytes and size is self._size and self._is_one(chunks):
+                size = self._largest
+                begin_batch()
+            if length > size.max_body_bytes:
+                raise size.body_too_large()
+            if not message.get("more_body"):
+                return b"".join(chunks)
+            message = await receive()
+
+    def _is_one(self, chunks: list[bytes]) -> bool:
+        """Whether a body that begins with `chunks` is a batch."""
+        if self._batch is None:
+            return False
+        return self._is_batch is None or self._is_batch(b"".join(chunks))
+
+
+def media_type(content_type: bytes) -> bytes:
+    """The bare media type, in lower case.
+
+    Raises:
+        Problem: 415 for a charset that is not UTF-8.
+    """
+    bare, *parameters = (part.strip().lower() for part in content_type.split(b";"))
+    for parameter in parameters:
+        name, _, charset = parameter.partition(b"=")
+        if name.strip() == b"charset" and charset.strip(b'" ') not in (b"utf-8", b"utf8"):
+            raise unsupported("Text is read as UTF-8 only.", "Send it in UTF-8.")
+    return bare
+
+
+def wrong_type(found: bytes, *taken: str) -> Problem:
+    """The answer to a body that is declared as something else than what is `taken`."""
+    words = "another content type" if found else "none"
+    return unsupported(
+        f"The content type must be {' or '.join(taken)}, found {words}.",
+        f"Send the header `Content-Type: {taken[0]}`.",
+    )
+
+
+def unsupported(detail: str, fix: str) -> Problem:
+    """415: what the body is declared as is not taken here."""
+    return Problem("unsupported-media-type", 415, "Unsupported media type", detail, fix=fix)
+
+
+def method_not_allowed(path: str) -> Problem:
+    """405: predictions are asked for with POST."""
+    return Problem(
+        "method-not-allowed",
+        405,
+        "Method Not Allowed",
+        f"{path} takes POST.",
+        headers={"allow": "POST"},
+    )

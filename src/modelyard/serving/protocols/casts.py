@@ -1,0 +1,52 @@
+"""Casts that lose nothing, for protocols whose clients leave types to the model's signature."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from modelyard.contract import Feature, FeatureType
+from modelyard.serving.protocols.tables import FEW_ROWS
+from modelyard.serving.rows.columns import Given, as_array
+
+_whole = re.compile(r"[+-]?\d{1,30}(\.0*)?").fullmatch
+_number = re.compile(r"[+-]?(\d{1,400}\.?\d{0,400}|\.\d{1,400})([eE][+-]?\d{1,4})?").fullmatch
+_TRUTHS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
+_EXACT = 2**53  # whole numbers up to here are exact as floats
+
+
+def cast_values(feature: Feature, values: Sequence[Any]) -> Given:
+    """`values` in the feature's type wherever that loses nothing of them; others as they are."""
+    if len(values) <= FEW_ROWS:
+        if not any(map(feature.fault, values)):
+            return values
+    elif (array := as_array(feature, values)) is not None:
+        return array
+    match feature.type:
+        case FeatureType.NUMBER:
+            return [_to_number(value) for value in values]
+        case FeatureType.INTEGER:
+            return [_to_integer(value) for value in values]
+        case FeatureType.BOOLEAN:
+            return [_to_boolean(value) for value in values]
+        case _:
+            return [str(value) if type(value) is int else value for value in values]
+
+
+def _to_number(value: Any) -> Any:
+    return float(value) if isinstance(value, str) and _number(value) else value
+
+
+def _to_integer(value: Any) -> Any:
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT:
+        return int(value)
+    if isinstance(value, str) and _whole(value):
+        return int(value.partition(".")[0])
+    return value
+
+
+def _to_boolean(value: Any) -> Any:
+    if isinstance(value, int | float) and value in (0, 1):
+        return bool(value)
+    return _TRUTHS.get(value, value) if isinstance(value, str) else value

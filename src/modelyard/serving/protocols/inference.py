@@ -1,0 +1,231 @@
+"""The Open Inference Protocol V2: `POST /v2/models/{model}[/versions/{version}]/infer`.
+
+With the binary tensor extension, which clients such as tritonclient use unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import msgspec
+from starlette.types import Scope
+
+from modelyard.serving.model.runner import Predictions
+from modelyard.serving.model.snapshot import Snapshot
+from modelyard.serving.protocols.body import (
+    BodyReader,
+    Heads,
+    media_type,
+    method_not_allowed,
+    wrong_type,
+)
+from modelyard.serving.protocols.exchange import Answer, Encode, Intake
+from modelyard.serving.protocols.tables import FEW_ROWS, check_table
+from modelyard.serving.protocols.tensors import (
+    DATATYPES,
+    as_datatype,
+    bad_tensor,
+    dtype_of,
+    from_bytes,
+    json_values,
+    row_count,
+    to_bytes,
+)
+from modelyard.serving.protocols.wording import render_v2
+from modelyard.serving.rows.columns import Given
+from modelyard.serving.rows.decoder import Table
+from modelyard.serving.rows.faults import fault, faulty
+from modelyard.serving.rows.json_text import read_json, shown
+from modelyard.serving.rows.limits import Limits, Size
+from modelyard.serving.rows.problem import Problem
+
+LABEL = "/v2/models/{model}/infer"
+LENGTH_HEADER = b"inference-header-content-length"
+_address = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer").fullmatch
+_TYPES = (b"", b"application/json", b"application/octet-stream")
+
+
+class InferenceProtocol:
+    """See above."""
+
+    label = LABEL
+    render = staticmethod(render_v2)
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._json_body = BodyReader(limits.request)
+        self._binary_body = BodyReader(limits.request, limits.batch)
+
+    def at(self, path: str) -> InferenceProtocol | None:
+        """Itself, when `path` is one of its addresses."""
+        return self if path.endswith("/infer") and _address(path) else None
+
+    def form(self, scope: Scope, heads: Heads) -> InferForm:
+        """The form with the model that the path names."""
+        if scope["method"] != "POST":
+            raise method_not_allowed(LABEL)
+        kind = media_type(heads.get(b"content-type", b""))
+        if kind not in _TYPES:
+            raise wrong_type(kind, "application/json", "application/octet-stream")
+        address = _address(scope["path"])
+        assert address is not None  # `at` looked
+        model, version = address.groups()
+        length = heads.get(LENGTH_HEADER)
+        if length is None:
+            return InferForm(model, version, None, self._json_body, self._limits.request)
+        if not length.isdigit():
+            raise _bad("The header Inference-Header-Content-Length must be a number of bytes.")
+        return InferForm(model, version, int(length), self._binary_body, self._limits.batch)
+
+
+class InferForm:
+    """One request: JSON, followed by bytes when `json_bytes` says where the JSON ends."""
+
+    def __init__(
+        self, model: str, version: str | None, json_bytes: int | None, body: BodyReader, size: Size
+    ) -> None:
+        self.body = body
+        self._model = model
+        self._version = version
+        self._json_bytes = json_bytes
+        self._size = size
+
+    def read(self, intake: Intake, body: bytes) -> tuple[Table, Encode]:
+        """The columns of the tensors, and how the asked outputs are to be written."""
+        check_model(intake.snapshot, self._model, self._version)
+        tail = memoryview(b"")
+        text = body
+        if self._json_bytes is not None:
+            if self._json_bytes > len(body):
+                raise _bad("The header Inference-Header-Content-Length is larger than the body.")
+            text, tail = body[: self._json_bytes], memoryview(body)[self._json_bytes :]
+        if len(text) > intake.limits.max_body_bytes:
+            raise intake.limits.request.body_too_large()
+        question = read_json(text, intake.limits.max_depth)
+        if not isinstance(question, dict) or not isinstance(question.get("inputs"), list):
+            raise _bad('The body must be an object with a list of "inputs".')
+        encode = _encoder(intake.snapshot, question)
+        return self._table(intake, question["inputs"], tail), encode
+
+    def _table(self, intake: Intake, inputs: list[Any], tail: memoryview) -> Table:
+        given: dict[str, Given] = {}
+        features = {feature.name: feature for feature in intake.contract.features}
+        for tensor in inputs:
+            name = tensor.get("name") if isinstance(tensor, dict) else None
+            if not isinstance(name, str):
+                raise _bad("Each of the inputs must be an object with a name.")
+            if name in given:
+                raise bad_tensor(shown(name), "stands more than once")
+            if name not in features:
+                message = f"is not one of this model's; expected {', '.join(features)}"
+                raise bad_tensor(shown(name), message)
+            rows = row_count(name, tensor.get("shape"))
+            self._size.check_rows(rows)
+            dtype = dtype_of(name, tensor.get("datatype"))
+            is_usual = tensor["datatype"] == DATATYPES[features[name].type]
+            length = _parameters(tensor, f"The input {name}").get("binary_data_size")
+            if length is None:
+                values = json_values(name, dtype, rows, tensor.get("data"))
+                given[name] = values if is_usual else as_datatype(name, dtype, values)
+                continue
+            if type(length) is not int or not 0 <= length <= len(tail) or "data" in tensor:
+                raise bad_tensor(name, "must have as many bytes after the JSON as it announces")
+            as_list = is_usual and rows <= FEW_ROWS
+            given[name] = from_bytes(name, dtype, rows, tail[:length], as_list=as_list)
+            tail = tail[length:]
+        if len(tail):
+            raise _bad("There are more bytes after the JSON than the inputs announce.")
+        counts = {len(column) for column in given.values()}
+        if len(counts) > 1:
+            raise _bad("Every input must have the same number of rows.")
+        if counts == {0}:
+            raise faulty([fault([], "must hold at least one row")])
+        return check_table(given, intake, [])
+
+
+def check_model(snapshot: Snapshot, model: str, version: str | None) -> None:
+    """Refuse, with a 404 `Problem`, the name of a model or a version that is not served."""
+    served = snapshot.version
+    if model != served.name:
+        raise _not_served(f"The model {served.name} is served here, and no other.")
+    if version is not None and version != served.version:
+        raise _not_served(f"Version {served.version} is served now, and no other.")
+
+
+def _encoder(snapshot: Snapshot, question: dict[str, Any]) -> Encode:
+    """How to write the outputs that `question` asks for."""
+    given_id = question.get("id")
+    if not isinstance(given_id, str | None):
+        raise _bad("The id must be a string.")
+    name = snapshot.contract.output.name
+    binary = _flag(_parameters(question, "The request"), "binary_data_output", default=False)
+    outputs = question.get("outputs")
+    if not isinstance(outputs, list | None):
+        raise _bad("The outputs must be a list.")
+    for output in outputs or ():
+        if not isinstance(output, dict) or output.get("name") != name:
+            raise _bad(f"Each of the outputs must be an object with the name of one: {name}.")
+        parameters = _parameters(output, "An output")
+        if parameters.get("classification"):
+            raise _bad("The classification extension is not supported.")
+        binary = _flag(parameters, "binary_data", default=binary)
+
+    def encode(answered: Snapshot, predictions: Predictions) -> Answer:
+        return _write(answered, predictions, given_id, binary=binary)
+
+    return encode
+
+
+def _write(
+    snapshot: Snapshot, predictions: Predictions, given_id: str | None, *, binary: bool
+) -> Answer:
+    snapshot.check_finite(predictions)
+    output: dict[str, Any] = {
+        "name": snapshot.contract.output.name,
+        "shape": list(predictions.shape),
+        "datatype": "FP64",
+    }
+    answer: dict[str, Any] = {
+        "model_name": snapshot.version.name,
+        "model_version": snapshot.version.version,
+    }
+    if given_id is not None:
+        answer["id"] = given_id
+    answer["outputs"] = [output]
+    if not binary:
+        output["data"] = predictions.ravel().tolist()
+        return msgspec.json.encode(answer), snapshot.answer_headers
+    data = to_bytes(predictions)
+    output["parameters"] = {"binary_data_size": len(data)}
+    text = msgspec.json.encode(answer)
+    headers = [
+        (b"content-type", b"application/octet-stream"),
+        (LENGTH_HEADER, b"%d" % len(text)),
+        snapshot.version_header,
+    ]
+    return text + data, headers
+
+
+def _parameters(owner: dict[str, Any], who: str) -> dict[str, Any]:
+    parameters = owner.get("parameters")
+    if parameters is None:
+        return {}
+    if not isinstance(parameters, dict):
+        raise _bad(f"{who} must have its parameters in an object.")
+    return parameters
+
+
+def _flag(parameters: dict[str, Any], name: str, *, default: bool) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise _bad(f"The parameter {name} must be true or false.")
+    return value
+
+
+def _bad(detail: str) -> Problem:
+    return Problem("invalid-input", 400, "The input cannot be read", detail)
+
+
+def _not_served(detail: str) -> Problem:
+    return Problem("not-served", 404, "Not Found", detail)

@@ -1,0 +1,108 @@
+"""Modelyard's own protocol, `POST /predict`: JSON by row, JSON by column, Arrow.
+
+The answer comes in the form of the question unless `Accept` names the other one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.types import Scope
+
+from modelyard.serving.model.runner import Predictions
+from modelyard.serving.model.snapshot import Snapshot
+from modelyard.serving.protocols.arrow import MEDIA_TYPE as ARROW_TYPE
+from modelyard.serving.protocols.arrow import read_arrow, write_arrow
+from modelyard.serving.protocols.body import (
+    JSON,
+    BodyReader,
+    Heads,
+    media_type,
+    method_not_allowed,
+    wrong_type,
+)
+from modelyard.serving.protocols.columnar import read_columnar
+from modelyard.serving.protocols.exchange import Answer, Encode, Form, Intake
+from modelyard.serving.protocols.wording import render_native
+from modelyard.serving.rows.decoder import Row, Table
+from modelyard.serving.rows.faults import examine
+from modelyard.serving.rows.json_text import UNDECODABLE
+from modelyard.serving.rows.limits import Limits, is_columnar
+
+PATH = "/predict"
+ARROW = ARROW_TYPE.encode()
+_ANYTHING = (None, b"*/*", JSON)
+
+
+class NativeProtocol:
+    """See above."""
+
+    label = PATH
+    render = staticmethod(render_native)
+
+    def __init__(self, limits: Limits) -> None:
+        json_body = BodyReader(limits.request, limits.batch, is_columnar)
+        arrow_body = BodyReader(limits.request, limits.batch)
+        self._json = JsonForm(json_body, write_json)
+        self._json_to_arrow = JsonForm(json_body, write_arrow)
+        self._arrow = ArrowForm(arrow_body, write_arrow)
+        self._arrow_to_json = ArrowForm(arrow_body, write_json)
+
+    def form(self, scope: Scope, heads: Heads) -> Form:
+        """The form that the content type and `Accept` name."""
+        if scope["method"] != "POST":
+            raise method_not_allowed(PATH)
+        content_type, accept = heads.get(b"content-type", b""), heads.get(b"accept")
+        if content_type == JSON and accept in _ANYTHING:
+            return self._json
+        wants_arrow, wants_json = ARROW in (accept or b""), JSON in (accept or b"")
+        match media_type(content_type):
+            case b"application/json":
+                return self._json_to_arrow if wants_arrow and not wants_json else self._json
+            case kind if kind == ARROW:
+                return self._arrow_to_json if wants_json and not wants_arrow else self._arrow
+            case kind:
+                raise wrong_type(kind, "application/json", ARROW_TYPE)
+
+
+class JsonForm:
+    """One row, a list of rows, or columns, in JSON."""
+
+    def __init__(self, body: BodyReader, encode: Encode) -> None:
+        self.body = body
+        self._encode = encode
+
+    def read(self, intake: Intake, body: bytes) -> tuple[Table, Encode]:
+        """The rows, or the columns, in `body`."""
+        decoder = intake.decoder
+        rows: Sequence[Row]
+        try:
+            rows = decoder.decode(body)
+        except UNDECODABLE:
+            if is_columnar(body):
+                return read_columnar(intake, body), self._encode
+            rows = ()
+        size = intake.limits.request
+        if not rows or not decoder.has_single_keys(body, rows):
+            found = examine(body, intake.contract, size, intake.limits.max_depth)
+            return decoder.rows(found), self._encode
+        if len(rows) > size.max_rows:
+            size.check_rows(len(rows))
+        return rows, self._encode
+
+
+class ArrowForm:
+    """An Arrow IPC stream."""
+
+    def __init__(self, body: BodyReader, encode: Encode) -> None:
+        self.body = body
+        self._encode = encode
+
+    def read(self, intake: Intake, body: bytes) -> tuple[Table, Encode]:
+        """The columns of the stream."""
+        return read_arrow(intake, body), self._encode
+
+
+def write_json(snapshot: Snapshot, predictions: Predictions) -> Answer:
+    """`{"prediction": [...], "model": {...}}`."""
+    return snapshot.encode(predictions), snapshot.answer_headers

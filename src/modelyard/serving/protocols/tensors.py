@@ -1,0 +1,130 @@
+"""Tensors of the Open Inference Protocol V2, in JSON and in the binary extension.
+
+A model's features are one tensor each, with the shape `[rows]` or `[rows, 1]`.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from modelyard.contract import FeatureType
+from modelyard.serving.rows.columns import Given
+from modelyard.serving.rows.problem import Problem
+
+DTYPES = {
+    "BOOL": "?",
+    "INT8": "<i1",
+    "INT16": "<i2",
+    "INT32": "<i4",
+    "INT64": "<i8",
+    "UINT8": "<u1",
+    "UINT16": "<u2",
+    "UINT32": "<u4",
+    "UINT64": "<u8",
+    "FP16": "<f2",
+    "FP32": "<f4",
+    "FP64": "<f8",
+    "BYTES": "O",
+}
+DATATYPES = {
+    FeatureType.NUMBER: "FP64",
+    FeatureType.INTEGER: "INT64",
+    FeatureType.BOOLEAN: "BOOL",
+    FeatureType.STRING: "BYTES",
+    FeatureType.CATEGORY: "BYTES",
+}
+"""The datatype that the metadata names; every one that can be widened to it is taken."""
+
+_TYPES: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}, "O": {str}}
+
+
+def row_count(name: str, shape: Any) -> int:
+    """Rows of a tensor with this shape."""
+    if isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape):
+        match shape:
+            case [rows] | [rows, 1]:
+                return int(rows)
+    raise bad_tensor(name, "must have the shape [rows] or [rows, 1]")
+
+
+def dtype_of(name: str, datatype: Any) -> np.dtype[Any]:
+    """The numpy dtype of a datatype."""
+    if isinstance(datatype, str) and datatype in DTYPES:
+        return np.dtype(DTYPES[datatype])
+    raise bad_tensor(name, f"must have one of the datatypes {', '.join(DTYPES)}")
+
+
+def json_values(name: str, dtype: np.dtype[Any], rows: int, data: Any) -> list[Any]:
+    """The values in a tensor's `data`, which is flat or nested as its shape is."""
+    if not isinstance(data, list):
+        raise bad_tensor(name, "must have its values in a list called data")
+    if (
+        data
+        and type(data[0]) is list
+        and all(isinstance(value, list) and len(value) == 1 for value in data)
+    ):
+        data = [value[0] for value in data]
+    values: list[Any] = data
+    if len(values) != rows:
+        raise bad_tensor(name, f"must have as many values as its shape says, {rows}")
+    if not set(map(type, values)) <= _TYPES[dtype.kind]:
+        raise bad_tensor(name, "must have values of its datatype")
+    return values
+
+
+def as_datatype(name: str, dtype: np.dtype[Any], values: list[Any]) -> Given:
+    """JSON's values as the datatype has them: a FP32 is no more exact than four bytes are."""
+    try:
+        with np.errstate(over="ignore"):  # what becomes infinite is refused with the others
+            return np.array(values, dtype)
+    except OverflowError as error:
+        raise bad_tensor(name, "must have values of its datatype") from error
+
+
+def from_bytes(
+    name: str, dtype: np.dtype[Any], rows: int, data: memoryview, *, as_list: bool
+) -> Given:
+    """The column in a tensor's bytes; strings are a list always, others when it is wanted."""
+    if dtype.kind == "O":
+        return _strings(name, rows, data)
+    if len(data) != rows * dtype.itemsize:
+        raise bad_tensor(name, "must have as many bytes as its shape and its datatype say")
+    column = np.frombuffer(data, np.uint8 if dtype.kind == "b" else dtype)
+    if dtype.kind == "b":
+        column = column.astype(np.bool_)
+    return column.tolist() if as_list else column
+
+
+def to_bytes(predictions: npt.NDArray[Any]) -> bytes:
+    """Predictions as the bytes of a FP64 tensor."""
+    return predictions.astype("<f8").tobytes()
+
+
+def bad_tensor(name: str, message: str) -> Problem:
+    """400: a tensor is not what it has to be."""
+    return Problem("invalid-input", 400, "The input cannot be read", f"The input {name} {message}.")
+
+
+def _strings(name: str, rows: int, data: memoryview) -> list[str]:
+    """Strings, each after its length as a little-endian uint32."""
+    values: list[str] = []
+    place, end = 0, len(data)
+    cut_short = "must have as many strings as its shape says, each after its length"
+    try:
+        for _ in range(rows):
+            (length,) = struct.unpack_from("<I", data, place)
+            place += 4 + length
+            if place > end:
+                raise bad_tensor(name, cut_short)
+            values.append(str(data[place - length : place], "utf-8"))
+    except struct.error as error:
+        raise bad_tensor(name, cut_short) from error
+    except UnicodeDecodeError as error:
+        raise bad_tensor(name, "must have strings in UTF-8") from error
+    if place != end:
+        raise bad_tensor(name, cut_short)
+    return values

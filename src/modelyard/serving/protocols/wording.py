@@ -1,0 +1,69 @@
+"""Refusals in the words of each protocol: one `Problem`, three ways to say it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from modelyard.serving.rows import problem as problems
+from modelyard.serving.rows.problem import Headers, Problem
+
+Render = Callable[[Problem, str], tuple[int, bytes, Headers]]
+
+_BAD_REQUEST, _UNPROCESSABLE = 400, 422
+_LISTED_FAULTS = 20
+_ERROR_CODES = {
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "RESOURCE_DOES_NOT_EXIST",
+    500: "INTERNAL_ERROR",
+    503: "TEMPORARILY_UNAVAILABLE",
+}
+_MLFLOW_PATHS = ("/invocations", "/ping", "/version")
+
+
+def render_for(path: str) -> Render:
+    """How refusals are said at `path`."""
+    if path == "/v2" or path.startswith("/v2/"):
+        return render_v2
+    return render_mlflow if path in _MLFLOW_PATHS else render_native
+
+
+def render_native(problem: Problem, request_id: str) -> tuple[int, bytes, Headers]:
+    """RFC 9457 problem details."""
+    body, headers = problems.render(problem, request_id)
+    return problem.status, body, headers
+
+
+def render_mlflow(problem: Problem, request_id: str) -> tuple[int, bytes, Headers]:
+    """MLflow's `{"error_code", "message"}`, with 400 for every input that is not acceptable."""
+    code = _ERROR_CODES.get(problem.status, "BAD_REQUEST")
+    return _render(problem, request_id, {"error_code": code, "message": _text(problem)})
+
+
+def render_v2(problem: Problem, request_id: str) -> tuple[int, bytes, Headers]:
+    """The Open Inference Protocol's `{"error"}`, with 400 for every input not acceptable."""
+    return _render(problem, request_id, {"error": _text(problem)})
+
+
+def _render(
+    problem: Problem, request_id: str, content: dict[str, str]
+) -> tuple[int, bytes, Headers]:
+    _, headers = problems.render(problem, request_id)
+    headers = [(b"content-type", b"application/json"), *headers[1:]]
+    status = _BAD_REQUEST if problem.status == _UNPROCESSABLE else problem.status
+    return status, msgspec.json.encode(content), headers
+
+
+def _text(problem: Problem) -> str:
+    """The problem as one text; its faults as `field (row 3): message`."""
+    faults = [_fault_text(**fault) for fault in problem.errors[:_LISTED_FAULTS]]
+    return " ".join([problem.sentence(), *faults])
+
+
+def _fault_text(loc: list[str | int], msg: str) -> str:
+    names = [str(part) for part in loc[1:] if isinstance(part, str)]
+    rows = [part for part in loc[1:] if isinstance(part, int)]
+    place = ".".join(names) or "the body"
+    return f"{place} (row {rows[-1]}): {msg}." if rows else f"{place}: {msg}."

@@ -1,0 +1,1 @@
+"""What FastAPI answers: state, metadata, administration, documentation."""

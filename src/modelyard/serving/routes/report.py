@@ -1,0 +1,101 @@
+"""What the server tells about itself: the bodies of `/health`, `/livez`, `/model` and a reload."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from modelyard.config import Frozen
+from modelyard.serving.following.follower import Follower, FollowerReport
+from modelyard.serving.model.snapshot import Snapshot
+
+
+class Health(Frozen):
+    """A model is served."""
+
+    status: Literal["healthy"] = "healthy"
+
+
+class Life(Frozen):
+    """The process answers; it says nothing about a model."""
+
+    status: Literal["alive"] = "alive"
+
+
+class FollowerView(Frozen):
+    """How the server follows the registry."""
+
+    state: str
+    checked_at: datetime | None = Field(description="When the registry answered last.")
+    wanted_version: str | None = Field(description="What the followed address meant then.")
+    last_error: str | None
+
+
+class ModelView(Frozen):
+    """The served model version, where it comes from and how far it was checked."""
+
+    name: str
+    version: str
+    uri: str = Field(description="The address that is followed.")
+    aliases: tuple[str, ...] = Field(description="Aliases of the version when it was loaded.")
+    run_id: str
+    commit: str = Field(description="Git commit of the training code; empty when unknown.")
+    data_version: str = Field(description="md5 of the dataset; empty when unknown.")
+    metrics: dict[str, float | None]
+    contract: dict[str, Any]
+    contract_source: str
+    example_tried: bool = Field(description="The model was tried on a real example at load.")
+    manifest: str = Field(description="verified, unanchored or absent.")
+    manifest_explanation: str
+    runner: str
+    loaded_at: datetime
+    stale: bool = Field(description="The registry has not confirmed that this is the version.")
+    last_error: str | None
+    follower: FollowerView
+
+
+class Reload(Frozen):
+    """What is served after a reload."""
+
+    name: str
+    version: str
+    loaded_at: datetime
+
+
+def view_follower(report: FollowerReport) -> FollowerView:
+    """The follower's report for a client."""
+    return FollowerView(
+        state=report.state.value,
+        checked_at=report.checked_at,
+        wanted_version=report.wanted_version,
+        last_error=report.error.sentence() if report.error else None,
+    )
+
+
+def view_model(snapshot: Snapshot, follower: Follower) -> ModelView:
+    """Everything about the served version."""
+    version, lineage = snapshot.version, snapshot.lineage
+    followed = view_follower(follower.report)
+    return ModelView(
+        name=version.name,
+        version=version.version,
+        uri=follower.uri,
+        aliases=version.aliases,
+        run_id=lineage.run_id,
+        commit=lineage.commit,
+        data_version=lineage.data_version,
+        metrics={k: v if math.isfinite(v) else None for k, v in lineage.metrics.items()},
+        contract=snapshot.contract.model_dump(mode="json"),
+        contract_source=snapshot.contract_source.value,
+        example_tried=snapshot.example_tried,
+        manifest=snapshot.verification.value,
+        manifest_explanation=snapshot.verification.explanation,
+        runner=snapshot.runner.description,
+        loaded_at=snapshot.loaded_at,
+        stale=follower.report.stale,
+        last_error=followed.last_error,
+        follower=followed,
+    )

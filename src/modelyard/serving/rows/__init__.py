@@ -1,0 +1,1 @@
+"""Rows as columns, and the rules that they keep; what is said of those that do not."""

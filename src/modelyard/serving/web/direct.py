@@ -1,0 +1,180 @@
+"""The short way to a prediction: a whole request in, its answer out, nothing in between.
+
+Only what goes well goes this way: a known address, a body that keeps the contract, a model that
+runs in this process, an answer. Everything else is declined, and the caller lets the ordinary way
+(`predict.py`) answer it, which therefore words every refusal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from time import perf_counter
+
+from starlette.types import Scope
+
+from modelyard.serving.model.holder import Holder
+from modelyard.serving.model.runner import Predictions
+from modelyard.serving.model.snapshot import Snapshot
+from modelyard.serving.protocols.body import Heads
+from modelyard.serving.protocols.exchange import Answer, Encode, Form, Intakes, WireProtocol
+from modelyard.serving.rows.problem import Headers, Problem
+from modelyard.serving.web.batcher import TickBatcher
+from modelyard.serving.web.drain import Drain
+from modelyard.serving.web.metrics import ServingMetrics
+from modelyard.serving.web.request_id import Marks, RequestIds
+
+MAX_BODY_BYTES = 64 * 1024
+"""Larger bodies come in several reads, and are worth a thread."""
+_OK = b"HTTP/1.1 200 OK\r\n"
+Reply = Callable[[Answer | None], None]
+"""Takes the answer of a request, or None when it was declined."""
+
+
+class Entry:
+    """A request whose headers promise that it can go the short way."""
+
+    __slots__ = ("form", "label", "marks")
+
+    def __init__(self, form: Form, label: str, marks: Marks) -> None:
+        self.form = form
+        self.label = label
+        self.marks = marks
+
+
+class DirectRoute:
+    """See above; used from the event loop's thread only.
+
+    Args:
+        protocols: the protocol at each path that takes predictions.
+        match: the protocol at a path that is not among those, or None.
+        holder: what is served.
+        intakes: what a snapshot takes.
+        batcher: scores.
+        metrics: counts.
+        ids: names the requests.
+        drain: whether clients should go elsewhere.
+    """
+
+    def __init__(
+        self,
+        protocols: Mapping[str, WireProtocol],
+        match: Callable[[str], WireProtocol | None],
+        holder: Holder,
+        intakes: Intakes,
+        batcher: TickBatcher,
+        metrics: ServingMetrics,
+        ids: RequestIds,
+        drain: Drain,
+    ) -> None:
+        self.drain = drain
+        self._addresses = {
+            path.encode(): (protocol, _scope(path)) for path, protocol in protocols.items()
+        }
+        self._match = match
+        self._holder = holder
+        self._intakes = intakes
+        self._max_concurrency = intakes.limits.max_concurrency
+        self._batcher = batcher
+        self._metrics = metrics
+        self._ids = ids
+        self._head = b""
+        self._head_of: tuple[Headers, Headers] = ([], [])
+
+    def enter(self, url: bytes, heads: Heads) -> Entry | None:
+        """What is known of a POST with these headers; None when it is declined."""
+        snapshot = self._holder.snapshot
+        if snapshot is None or not snapshot.runs_inline:
+            return None
+        length = heads.get(b"content-length")
+        if length is None or int(length) > MAX_BODY_BYTES:
+            return None
+        address = self._addresses.get(url) or self._look_up(url)
+        if address is None:
+            return None
+        protocol, scope = address
+        try:
+            form = protocol.form(scope, heads)
+            form.body.check_announced(heads)
+        except Problem:
+            return None
+        return Entry(form, protocol.label, self._ids.marks(heads))
+
+    def submit(self, entry: Entry, body: bytes, reply: Reply) -> None:
+        """Call `reply`, now or at the end of this tick."""
+        started = perf_counter()
+        snapshot, metrics = self._holder.snapshot, self._metrics
+        if (
+            snapshot is None
+            or not snapshot.runs_inline
+            or metrics.in_flight >= self._max_concurrency
+        ):
+            reply(None)
+            return
+        try:
+            table, encode = entry.form.read(self._intakes.of(snapshot), body)
+        except Exception:  # noqa: BLE001 - whatever is wrong is said on the ordinary way
+            reply(None)
+            return
+        metrics.in_flight += 1
+        asked = _Asked(snapshot, encode, entry.label, started, metrics, reply)
+        self._batcher.submit(snapshot, table, asked.end)
+
+    def flush(self) -> None:
+        """Reply to all that wait for the end of this tick."""
+        self._batcher.flush()
+
+    def head(self, defaults: Headers, headers: Headers) -> bytes:
+        """Status line and headers that an answer shares with the one before it, as a rule."""
+        if defaults is not self._head_of[0] or headers is not self._head_of[1]:
+            lines = (name + b": " + value + b"\r\n" for name, value in (*defaults, *headers))
+            self._head = b"".join((_OK, *lines))
+            self._head_of = (defaults, headers)
+        return self._head
+
+    def _look_up(self, url: bytes) -> tuple[WireProtocol, Scope] | None:
+        if b"%" in url or b"?" in url or not url.isascii():
+            return None
+        path = url.decode("ascii")
+        protocol = self._match(path)
+        return None if protocol is None else (protocol, _scope(path))
+
+
+class _Asked:
+    """A request that waits for its predictions."""
+
+    __slots__ = ("_encode", "_label", "_metrics", "_reply", "_snapshot", "_started")
+
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        encode: Encode,
+        label: str,
+        started: float,
+        metrics: ServingMetrics,
+        reply: Reply,
+    ) -> None:
+        self._snapshot = snapshot
+        self._encode = encode
+        self._label = label
+        self._started = started
+        self._metrics = metrics
+        self._reply = reply
+
+    def end(self, predictions: Predictions | Exception) -> None:
+        """Reply with `predictions`; decline when there are none that can be written."""
+        self._metrics.in_flight -= 1
+        self._reply(None if isinstance(predictions, Exception) else self._written(predictions))
+
+    def _written(self, predictions: Predictions) -> Answer | None:
+        try:
+            answer = self._encode(self._snapshot, predictions)
+        except Exception:  # noqa: BLE001 - the ordinary way comes to the same, and says so
+            return None
+        self._metrics.prediction(self._label, 200, perf_counter() - self._started)
+        self._metrics.scores.add(self._snapshot, predictions)
+        return answer
+
+
+def _scope(path: str) -> Scope:
+    """As much of an ASGI scope as a protocol looks at."""
+    return {"type": "http", "method": "POST", "path": path}

@@ -1,0 +1,65 @@
+"""The end of a server that nobody notices: not ready at once, answering for a while, then gone.
+
+A server that closed its door at SIGTERM would lose what knocks in that moment: whoever spreads the
+requests looks at `/health` twice a second. So it says 503 there first, asks its clients for a new
+connection with every answer, and closes the door when they have had time to look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+from types import FrameType
+
+import uvicorn
+
+from modelyard.serving.rows.problem import Problem
+
+log = logging.getLogger(__name__)
+
+
+class Drain:
+    """Whether this process is about to stop."""
+
+    def __init__(self) -> None:
+        self.is_on = False
+
+    def check_ready(self) -> None:
+        """Refuse the question for readiness with a 503 `Problem` once the process will stop."""
+        if self.is_on:
+            raise Problem(
+                "draining",
+                503,
+                "Not ready any more",
+                "The server is about to stop. It still answers; ask another one from now on.",
+            )
+
+
+class DrainingServer(uvicorn.Server):
+    """Uvicorn's server; between SIGTERM and its end it drains for `drain_s` seconds."""
+
+    def __init__(self, config: uvicorn.Config, drain: Drain, drain_s: float) -> None:
+        super().__init__(config)
+        self._drain = drain
+        self._drain_s = drain_s
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start to listen."""
+        self._loop = asyncio.get_running_loop()
+        await super().startup(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain at the first SIGTERM; at a second one, or at Ctrl-C, stop at once."""
+        loop = self._loop
+        if loop is None or sig != signal.SIGTERM or self._drain.is_on or self._drain_s <= 0:
+            super().handle_exit(sig, frame)
+            return
+        self._drain.is_on = True
+        loop.call_soon_threadsafe(loop.call_later, self._drain_s, self._stop, sig, frame)
+
+    def _stop(self, sig: int, frame: FrameType | None) -> None:
+        if not self.should_exit:
+            super().handle_exit(sig, frame)

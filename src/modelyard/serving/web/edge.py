@@ -1,0 +1,100 @@
+"""The outermost ASGI application: predictions go their own way, all else goes to FastAPI.
+
+Whatever FastAPI answers gets the request's marks and the version of the served model, and is
+counted.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+
+from starlette.datastructures import MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from modelyard.serving.model.holder import Holder
+from modelyard.serving.protocols.exchange import WireProtocol
+from modelyard.serving.web.direct import DirectRoute
+from modelyard.serving.web.metrics import ServingMetrics
+from modelyard.serving.web.predict import PredictRoute
+from modelyard.serving.web.request_id import Marks, RequestIds, log_fields
+
+log = logging.getLogger(__name__)
+
+REQUEST_ID = "request_id"
+"""Key of the request's id in the scope's state."""
+
+
+class Edge:
+    """See above.
+
+    Args:
+        app: answers everything but predictions.
+        predict_route: answers predictions.
+        direct: answers those of them that a connection need not bring here.
+        protocols: the protocol at each path that takes them.
+        match: the protocol at a path that is not among those, or None.
+        holder: what is served.
+        metrics: counts.
+        ids: names the requests.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        predict_route: PredictRoute,
+        direct: DirectRoute,
+        protocols: Mapping[str, WireProtocol],
+        match: Callable[[str], WireProtocol | None],
+        holder: Holder,
+        metrics: ServingMetrics,
+        ids: RequestIds,
+    ) -> None:
+        self.direct = direct
+        self._app = app
+        self._predict = predict_route
+        self._protocols = protocols
+        self._match = match
+        self._holder = holder
+        self._metrics = metrics
+        self._ids = ids
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, or take part in start and stop."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        heads = dict(scope["headers"])
+        marks = self._ids.marks(heads)
+        path = scope["path"]
+        protocol = self._protocols.get(path) or self._match(path)
+        if protocol is not None:
+            await self._predict(protocol, scope, receive, send, heads, marks)
+        else:
+            await self._pass_on(scope, receive, send, marks)
+
+    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, marks: Marks) -> None:
+        fields = log_fields(marks)
+        scope.setdefault("state", {})[REQUEST_ID] = fields["request_id"]
+
+        async def send_marked(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in marks:
+                    headers[name.decode("ascii")] = value.decode("ascii")
+                if (snapshot := self._holder.snapshot) is not None:
+                    headers["x-model-version"] = snapshot.version.version
+                # the route's own path, with names for its parts, so that labels stay few
+                route = getattr(scope.get("route"), "path", "other")
+                self._metrics.request(route, message["status"])
+                self._log(scope["method"], route, message["status"], fields)
+            await send(message)
+
+        await self._app(scope, receive, send_marked)
+
+    @staticmethod
+    def _log(method: str, route: str, status: int, fields: dict[str, str]) -> None:
+        """A line for what changes something; probes and scrapes ask too often for one each."""
+        level = logging.INFO if method == "POST" and route != "other" else logging.DEBUG
+        if log.isEnabledFor(level):
+            log.log(level, "%s %s answered %d", method, route, status, extra={"fields": fields})
