@@ -171,7 +171,7 @@ class TrainingSettings(ActorSettings):
     )
     training_state_dir: Path = Field(
         Path("/var/lib/modelyard"),
-        description="Folder for checkpoints, from which an interrupted training goes on.",
+        description="Folder for checkpoints and searches, from which an interrupted one goes on.",
     )
     tracking_patience_s: float = Field(
         120.0, ge=0, description="Seconds that a training waits for an MLflow that restarts."

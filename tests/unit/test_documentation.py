@@ -28,15 +28,14 @@ def test_every_link_inside_the_project_leads_somewhere(document: Path):
 
 def test_every_file_of_the_map_is_there():
     (tree,) = re.findall(r"## What is where\n\n```\n(.*?)```", README, re.DOTALL)
-    folder = ROOT
+    above = [ROOT]  # the folder at each depth
     for line in tree.splitlines():
-        indent = len(line) - len(line.lstrip())
+        depth = (len(line) - len(line.lstrip())) // 4
         words = re.split(r"\s{3,}", line.strip())[0].split("  ")
         for word in words:
-            path = (folder if indent else ROOT) / word
+            path = above[depth] / word
             assert list(path.parent.glob(path.name)), word
-        if not indent:
-            folder = ROOT / words[0]
+        above[depth + 1 :] = [above[depth] / words[0]]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=names)
