@@ -82,7 +82,7 @@ def test_every_promotion_reaches_every_replica_and_no_answer_is_torn_or_stale(
     promotions = size(6, 50)
     versions = [register_numbered(serving) for _ in range(promotions)]
     agreed: dict[str, int] = {}  # version → how many answers there were when all replicas had it
-    with traffic_to(serving, size(60, 140)) as traffic:
+    with traffic_to(serving, size(60, 170)) as traffic:
         for version in versions:
             time.sleep(1)
             with traffic.phase("promotion"):

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Self
 
 import pytest
 from benchmarks.traffic import Traffic, is_numbered, numbered_row
@@ -39,7 +40,7 @@ TIMEOUT_S = 300
 
 
 class Rollout:
-    """A rollout under way."""
+    """A rollout under way; the end of the block is its end."""
 
     def __init__(self, stack: Stack, *options: str, **settings: str) -> None:
         self._process = subprocess.Popen(
@@ -53,6 +54,14 @@ class Rollout:
         )
         self.said = ""
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_reason: object) -> None:
+        if self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
     def wait(self) -> int:
         """Its exit code."""
         self.said, _ = self._process.communicate(timeout=TIMEOUT_S)
@@ -65,11 +74,17 @@ class Rollout:
         return self.wait()
 
 
+def try_to_roll_out(stack: Stack, *options: str, **settings: str) -> tuple[int, str]:
+    """Exit code, and what it said."""
+    with Rollout(stack, *options, **settings) as rollout:
+        return rollout.wait(), rollout.said
+
+
 def roll_out(stack: Stack, *options: str, **settings: str) -> str:
     """One that has to go well; returns what it said."""
-    rollout = Rollout(stack, *(options or ("--no-build",)), **settings)
-    assert rollout.wait() == 0, rollout.said
-    return rollout.said
+    code, said = try_to_roll_out(stack, *(options or ("--no-build",)), **settings)
+    assert code == 0, said
+    return said
 
 
 def traffic_to(stack: Stack) -> Traffic:
@@ -162,13 +177,14 @@ def test_other_settings_and_another_number_of_replicas(serving: Stack) -> None:
 def test_an_image_that_does_not_start_does_not_stay(serving: Stack, images_of_its_own) -> None:
     before = replica_names(serving)
     with traffic_to(serving) as traffic:
-        rollout = Rollout(serving, "--no-build", SERVING_IMAGE=images_of_its_own["broken"])
-        assert rollout.wait() == 1
+        broken = {"SERVING_IMAGE": images_of_its_own["broken"]}
+        code, said = try_to_roll_out(serving, "--no-build", **broken)
+    assert code == 1, said
     assert traffic.failures == []
     assert replica_names(serving) == before
-    assert re.search(r"went back: \S+ ended", rollout.said)
-    assert "    am broken" in rollout.said
-    assert "take the change of SERVING_IMAGE" in rollout.said
+    assert re.search(r"went back: \S+ ended", said)
+    assert "    am broken" in said
+    assert "take the change of SERVING_IMAGE" in said
 
 
 def test_an_image_that_was_built_in_vain_gives_its_name_back(
@@ -181,10 +197,10 @@ def test_an_image_that_was_built_in_vain_gives_its_name_back(
     lines = BROKEN.replace("\n", "\n        ")
     overlay.write_text(OVERLAY.format(base=serving.environment()["SERVING_IMAGE"], lines=lines))
     files = os.pathsep.join([serving.environment()["COMPOSE_FILE"], str(overlay)])
-    rollout = Rollout(serving, SERVING_IMAGE=good, COMPOSE_FILE=files)
-    assert rollout.wait() == 1, rollout.said
+    code, said = try_to_roll_out(serving, SERVING_IMAGE=good, COMPOSE_FILE=files)
+    assert code == 1, said
     assert docker("image", "inspect", "-f", "{{.Id}}", good) == good_id
-    assert "as before the build" in rollout.said
+    assert "as before the build" in said
     assert docker("image", "ls", "--quiet", f"{good}-before") == ""
     serving.compose("up", "-d", "--no-deps", "serving", SERVING_IMAGE=good)
     assert replica_names(serving) == before
@@ -193,11 +209,11 @@ def test_an_image_that_was_built_in_vain_gives_its_name_back(
 def test_replicas_that_live_and_get_no_model_do_not_stay(serving: Stack) -> None:
     before = replica_names(serving)
     options = ("--no-build", "--timeout", "4")
-    rollout = Rollout(serving, *options, MODEL_URI="models:/nobody@champion")
-    assert rollout.wait() == 1
+    code, said = try_to_roll_out(serving, *options, MODEL_URI="models:/nobody@champion")
+    assert code == 1, said
     assert replica_names(serving) == before
-    assert "was not ready within 4 s" in rollout.said
-    assert 'no model \\"nobody\\"' in rollout.said  # out of the server's own log
+    assert "was not ready within 4 s" in said
+    assert 'no model \\"nobody\\"' in said  # out of the server's own log
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, *([signal.SIGKILL] if SOAK else [])])
@@ -206,8 +222,7 @@ def test_an_interrupted_rollout_goes_on_where_it_is_run_again(
 ) -> None:
     before = set(replica_names(serving))
     changed = {"SERVING_LOG_LEVEL": "debug"}
-    with traffic_to(serving) as traffic:
-        rollout = Rollout(serving, "--no-build", **changed)
+    with traffic_to(serving) as traffic, Rollout(serving, "--no-build", **changed) as rollout:
         wait_for("a new replica", lambda: len(replica_names(serving)) > REPLICAS)
         code = rollout.interrupt(number)
         assert before <= set(replica_names(serving))
@@ -229,7 +244,7 @@ def test_what_cannot_be_rolled_out_is_refused_before_anything_changes(serving: S
         ({"SERVING_IMAGE": "modelyard/serving:no-such"}, "modelyard/serving:no-such"),
         ({"COMPOSE_FILE": "no-such.yml"}, "no-such.yml"),
     ):
-        rollout = Rollout(serving, "--no-build", **settings)
-        assert rollout.wait() == 2, rollout.said
-        assert sentence in rollout.said
+        code, said = try_to_roll_out(serving, "--no-build", **settings)
+        assert code == 2, said
+        assert sentence in said
     assert replica_names(serving) == before

@@ -123,7 +123,10 @@ class Update:
         waiting = {replica.id: replica for replica in replicas}
         started = {replica.id for replica in self._started}
         while waiting:
-            for replica in compose.find_replicas(self._wanted.project):
+            found = compose.find_replicas(self._wanted.project)
+            for gone in waiting.keys() - {replica.id for replica in found}:
+                raise self._rejected(waiting[gone], "was removed by somebody else")
+            for replica in found:
                 if replica.id not in waiting:
                     continue
                 if replica.has_ended and replica.id in started:
