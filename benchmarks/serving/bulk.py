@@ -104,21 +104,26 @@ def measure(
 ) -> dict[str, Any]:
     """Model → server and form → milliseconds of each call, the answer's last byte included."""
     found: dict[str, Any] = {}
-    hosts: dict[str, tuple[Host, Host]] = {
-        "small": (
-            contestants.ours(registry, "small"),
-            contestants.mlflow(models.path("small/pyfunc")),
-        ),
-        "forest": (
-            contestants.ours(registry, "forest"),
-            contestants.mlflow(models.path("forest/sklearn")),
-        ),
+    mlflow = contestants.mlflow
+    hosts: dict[str, dict[str, Host]] = {
+        "small": {
+            "Modelyard": contestants.ours(registry, "small"),
+            "mlflow": mlflow(models.path("small/pyfunc")),
+            "mlflow without ONNX": mlflow(models.path("small/numpy")),
+        },
+        "forest": {
+            "Modelyard": contestants.ours(registry, "forest"),
+            "mlflow": mlflow(models.path("forest/sklearn")),
+        },
     }
-    for model, (ours, mlflow) in hosts.items():
+    for model, of_model in hosts.items():
         with ExitStack() as stack:
-            turns = [(f"Modelyard, {f.name}", ours, f) for f in OUR_FORMS]
-            turns += [(f"mlflow, {f.name}", mlflow, f) for f in MLFLOW_FORMS]
-            ports = {host.name: _start(host, models.bulk, stack) for host in (ours, mlflow)}
+            turns = [
+                (f"{who}, {form.name}", host, form)
+                for who, host in of_model.items()
+                for form in _forms(host)
+            ]
+            ports = {host.name: _start(host, models.bulk, stack) for host in of_model.values()}
             found[model] = {name: {"ms": []} for name, _, _ in turns}
             for turn in range(rounds):
                 for name, host, form in turns:
@@ -132,12 +137,15 @@ def measure(
     return found
 
 
+def _forms(host: Host) -> tuple[Form, ...]:
+    return MLFLOW_FORMS if host.name.startswith("mlflow") else OUR_FORMS
+
+
 def _start(host: Host, table: pl.DataFrame, stack: ExitStack) -> tuple[RunningServer, int]:
     port = free_port()
     server = RunningServer(host.program(port))
     stack.callback(server.stop)
-    forms = MLFLOW_FORMS if host.name.startswith("mlflow") else OUR_FORMS
-    small = forms[0].request(port, table.head(_TRIAL_ROWS))
+    small = _forms(host)[0].request(port, table.head(_TRIAL_ROWS))
     server.wait_until(lambda: answers_ok(port, small))
     return server, port
 

@@ -16,9 +16,11 @@ from uvicorn.server import ServerState
 
 from modelyard.serving.web.connection import Connection
 from unit.serving.conftest import Server
+from unit.serving.model_folders import ROW
 
 JSON_TYPE = b"application/json"
 Result = TypeVar("Result")
+Ends = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 @dataclass
@@ -43,7 +45,7 @@ class Wire:
     ordinary: list[str] = field(default_factory=list)
     errors: list[dict[str, Any]] = field(default_factory=list)
 
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def connect(self) -> Ends:
         return await asyncio.open_connection("127.0.0.1", self.port)
 
     async def ask(self, *pieces: bytes, answers: int = 1) -> list[Answer]:
@@ -124,3 +126,20 @@ def over_the_wire(
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(main())
+
+
+def amounts(answers: list[Answer]) -> list[float]:
+    return [answer.value["prediction"][0] - 1000 for answer in answers]
+
+
+def one(server: Server, *pieces: bytes) -> tuple[Answer, list[str]]:
+    """The answer, and which paths took the ordinary way."""
+
+    async def work(wire: Wire) -> tuple[Answer, list[str]]:
+        [answer] = await wire.ask(*pieces)
+        return answer, wire.ordinary
+
+    return over_the_wire(server, work)
+
+
+GOOD = request(ROW)
