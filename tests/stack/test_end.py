@@ -17,5 +17,5 @@ def test_the_stack_at_rest_stays_within_its_limits(trained: Stack) -> None:
 
 def test_down_with_volumes_leaves_nothing(stack: Stack) -> None:
     assert stack.leftovers()
-    stack.compose("--profile", "train", "down", "-v")
+    stack.compose("--profile", "*", "down", "-v")  # as a stack with a challenger is taken down
     assert stack.leftovers() == []
