@@ -1,7 +1,7 @@
 """The distribution of what the served model answers, for `/metrics`.
 
-A request leaves its predictions on a pile, which costs it a tenth of a microsecond; the pile is
-counted when it is high, or when somebody asks.
+A request leaves its predictions on a pile, which costs it a third of a microsecond; the pile is
+counted when it is full, or when somebody asks.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Scores:
 
     def __init__(self) -> None:
         self._kind: OutputKind | None = None
-        self._pile: list[Predictions] = []
+        self._pile = np.empty(_PILE_ROWS)
         self._rows = 0
         self._start(None)
 
@@ -40,11 +40,16 @@ class Scores:
         kind = snapshot.contract.output.kind
         if kind is not self._kind:
             self._start(kind)
-        if kind in _BOUNDS:
-            self._pile.append(predictions)
-            self._rows += len(predictions)
-            if self._rows >= _PILE_ROWS:
-                self._count()
+        if kind not in _BOUNDS:
+            return
+        rows = len(predictions)
+        if self._rows + rows > _PILE_ROWS:
+            self._count()
+        if rows > _PILE_ROWS:
+            self._count_values(predictions)
+        else:  # copied: an array of onnxruntime's keeps the memory of its whole session
+            self._pile[self._rows : self._rows + rows] = predictions
+            self._rows += rows
 
     def family(self) -> HistogramMetricFamily:
         """What Prometheus sees."""
@@ -65,11 +70,12 @@ class Scores:
         self._sum = 0.0
 
     def _count(self) -> None:
-        if not self._pile:
-            return
-        values = np.concatenate(self._pile).astype(np.float64)
-        self._pile, self._rows = [], 0
-        values = values[np.isfinite(values)]
+        if self._rows:
+            self._count_values(self._pile[: self._rows])
+            self._rows = 0
+
+    def _count_values(self, values: Predictions) -> None:
+        values = values[np.isfinite(values)].astype(np.float64)
         places = np.searchsorted(self._bounds, values)  # a bucket holds its own bound
         self._counts += np.bincount(places, minlength=len(self._counts))
         self._sum += float(values.sum())
