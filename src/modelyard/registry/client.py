@@ -14,14 +14,13 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
-import httpx
-
 from modelyard.errors import (
     ModelRefusedError,
     RegistryError,
     RegistryNotFoundError,
     RegistryUnavailableError,
 )
+from modelyard.registry.lean_httpx import httpx
 from modelyard.registry.records import (
     ArtifactFile,
     ModelVersion,
