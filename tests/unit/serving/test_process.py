@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.serving.__main__ import main
 from modelyard.serving.logs import JsonLines, PlainLines, configure_logs
+from modelyard.serving.server import main
 
 SERVE = [sys.executable, "-m", "modelyard.serving"]
 PROBE = [sys.executable, "-m", "modelyard.serving.probe"]
@@ -77,7 +77,7 @@ def test_it_ends_with_the_code_of_its_error_and_without_a_traceback():
 
 def test_the_serving_process_imports_nothing_heavy():
     code = (
-        "import sys, modelyard.serving.__main__\n"
+        "import sys, modelyard.serving.server\n"
         "print([m for m in ('mlflow', 'pandas', 'sklearn', 'torch', 'onnx') if m in sys.modules])"
     )
     assert run([sys.executable, "-c", code]).stdout.strip() == "[]"

@@ -1,0 +1,118 @@
+"""The serving process: it serves what `MODEL_URI` means, until SIGTERM.
+
+One process with one worker; more of them are more containers. SIGTERM makes it not ready at once;
+after `SERVING_DRAIN_S` it closes its port and lets the requests that are under way finish, for at
+most `FINISH_S` seconds.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import signal
+import socket
+import sys
+from functools import partial
+
+import uvicorn
+
+from modelyard.errors import ConfigError, ModelyardError
+from modelyard.registry import RegistryClient, parse_model_uri
+from modelyard.serving.allocator import configure_allocator
+from modelyard.serving.app import create_app
+from modelyard.serving.child.opening import ChildOptions
+from modelyard.serving.following.cache import VersionCache
+from modelyard.serving.following.follower import Follower
+from modelyard.serving.following.loader import Loader
+from modelyard.serving.following.proof import ProofLimits
+from modelyard.serving.logs import configure_logs
+from modelyard.serving.model.holder import Holder
+from modelyard.serving.web.connection import Connection
+from modelyard.serving.web.drain import DrainingServer
+from modelyard.settings import ServingSettings, read_settings
+
+FINISH_S = 15
+_BACKLOG = 2048
+_KEEP_ALIVE_S = 75  # longer than the gateway's, so that the gateway is the one that closes
+
+log = logging.getLogger("modelyard.serving")
+
+
+def main() -> int:
+    """Serve; the exit code is that of the error that kept it from starting, else 0."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: sys.exit(0))
+    try:
+        serve(read_settings(ServingSettings))
+    except ModelyardError as error:
+        sys.stderr.write(f"{error.title}: {error.sentence()}\n")
+        return error.exit_code
+    return 0
+
+
+def serve(settings: ServingSettings) -> None:
+    """Put the server together and run it until it is told to stop.
+
+    Raises:
+        ConfigError: the address, the cache folder or the port cannot be used.
+    """
+    configure_allocator()
+    configure_logs(settings.serving_log_level, settings.serving_log_format)
+    uri = parse_model_uri(settings.model_uri)
+    cache = VersionCache(settings.serving_cache_dir, settings.serving_cache_versions)
+    cache.prepare()
+    with RegistryClient(settings.mlflow_tracking_uri, settings.registry_timeout_s) as registry:
+        loader = Loader(
+            uri,
+            registry,
+            cache,
+            require_manifest=settings.serving_require_manifest,
+            allow_schema_change=settings.serving_allow_schema_change,
+            children=ChildOptions.of(settings),
+            proof=ProofLimits.of(settings),
+        )
+        holder = Holder()
+        follower = Follower(loader, holder, settings.serving_poll_interval_s)
+        app = create_app(settings, holder, follower)
+        config = uvicorn.Config(
+            app,
+            loop="uvloop",
+            http=partial(Connection, app.direct),  # type: ignore[arg-type]  # called like a class
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=_KEEP_ALIVE_S,
+            timeout_graceful_shutdown=FINISH_S,
+            backlog=_BACKLOG,
+        )
+        listener = _listen(settings.serving_host, settings.serving_port)
+        log.info(
+            "Follows %s at %s; listens on port %d.", uri, registry.tracking_uri, _port(listener)
+        )
+        gc.freeze()  # what was imported lives as long as the process: never look through it again
+        gc.enable()
+        try:
+            DrainingServer(config, app.direct.drain, settings.serving_drain_s).run(
+                sockets=[listener]
+            )
+        finally:  # uvicorn raises the signal that ended it again
+            log.info("Stopped.")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise ConfigError(
+            f"Port {port} on {host} cannot be used ({error.strerror}).",
+            fix="Stop what listens there, or set SERVING_PORT to another one.",
+        ) from error
+
+
+def _port(listener: socket.socket) -> int:
+    port: int = listener.getsockname()[1]
+    return port
