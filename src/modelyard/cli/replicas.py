@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -62,12 +62,12 @@ def ask(url: str, service: str = "", name: str = "") -> Replica:
         answer = httpx.get(f"{url}/model", timeout=_TIMEOUT_S)
         body = answer.json()
         if answer.status_code != httpx.codes.OK:
-            return _with(unknown, why=str(body.get("detail", answer.status_code)))
+            return replace(unknown, why=str(body.get("detail", answer.status_code)))
         why = _why(body)
         health = httpx.get(f"{url}/health", timeout=_TIMEOUT_S)
         if health.status_code != httpx.codes.OK:
             why = str(health.json().get("detail", health.status_code))
-        return _with(
+        return replace(
             unknown,
             model=str(body["name"]),
             version=str(body["version"]),
@@ -76,7 +76,7 @@ def ask(url: str, service: str = "", name: str = "") -> Replica:
             why=why,
         )
     except (httpx.HTTPError, ValueError, KeyError, AttributeError) as error:
-        return _with(unknown, why=f"no answer ({type(error).__name__})")
+        return replace(unknown, why=f"no answer ({type(error).__name__})")
 
 
 def disagreement(replicas: Iterable[Replica]) -> str:
@@ -125,7 +125,3 @@ def _name(ip: str) -> str:
         return socket.gethostbyaddr(ip)[0].split(".")[0]
     except OSError:
         return ip
-
-
-def _with(replica: Replica, **changes: str) -> Replica:
-    return Replica(**{**asdict(replica), **changes})
