@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from modelyard.errors import ModelyardError
 from modelyard.serving.following.follower import Follower
 from modelyard.serving.model.holder import Holder
-from modelyard.serving.protocols.exchange import Intakes, WireProtocol
+from modelyard.serving.protocols.exchange import Addresses, Intakes, WireProtocol
 from modelyard.serving.protocols.inference import InferenceProtocol
 from modelyard.serving.protocols.mlflow_scoring import MlflowProtocol
 from modelyard.serving.protocols.native import NativeProtocol
@@ -76,11 +76,10 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
     app.add_exception_handler(ModelyardError, _answer_error)
     app.add_exception_handler(Exception, _answer_error)
     at_paths: list[WireProtocol] = [NativeProtocol(limits), MlflowProtocol(limits)]
-    protocols = {protocol.label: protocol for protocol in at_paths}
-    match = InferenceProtocol(limits).at
+    addresses = Addresses(at_paths, InferenceProtocol(limits).at)
     ids = RequestIds()
-    direct = DirectRoute(protocols, match, holder, intakes, batcher, metrics, ids, drain)
-    return Edge(app, predict, direct, protocols, match, holder, metrics, ids)
+    direct = DirectRoute(addresses, holder, intakes, batcher, metrics, ids, drain)
+    return Edge(app, predict, direct, addresses, holder, metrics, ids)
 
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:

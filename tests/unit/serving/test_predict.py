@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
-from modelyard.serving.web.predict import LARGE_BODY_BYTES
+from modelyard.serving.protocols.exchange import LARGE_BODY_BYTES
 from unit.serving.conftest import MakeServer, Server
 from unit.serving.model_folders import CONTRACT, ROW, contract_with, save_graph, save_toy_graph
 from unit.serving.predict_requests import check_problem, post, raw, row

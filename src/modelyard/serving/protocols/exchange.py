@@ -6,7 +6,7 @@ bytes, a `Problem` to its own words. `predict.py` does the rest, the same for al
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
@@ -24,6 +24,8 @@ from modelyard.serving.rows.problem import Headers
 
 Answer = tuple[bytes, Headers]
 Encode = Callable[[Snapshot, Predictions], Answer]
+LARGE_BODY_BYTES = 64 * 1024
+"""Larger bodies come in several reads, and are worth a thread."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,3 +100,22 @@ class WireProtocol(Protocol):
     @property
     def render(self) -> Render:
         """How its refusals are said."""
+
+
+class Addresses:
+    """Which protocol is spoken where.
+
+    Args:
+        fixed: those of one path, which is their label.
+        match: the protocol at any other path, or None.
+    """
+
+    def __init__(
+        self, fixed: Iterable[WireProtocol], match: Callable[[str], WireProtocol | None]
+    ) -> None:
+        self.fixed = {protocol.label: protocol for protocol in fixed}
+        self._match = match
+
+    def at(self, path: str) -> WireProtocol | None:
+        """The protocol at `path`; None where no predictions are answered."""
+        return self.fixed.get(path) or self._match(path)

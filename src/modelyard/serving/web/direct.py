@@ -7,7 +7,7 @@ runs in this process, an answer. Everything else is declined, and the caller let
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from time import perf_counter
 
 from starlette.types import Scope
@@ -16,15 +16,21 @@ from modelyard.serving.model.holder import Holder
 from modelyard.serving.model.runner import Predictions
 from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.protocols.body import Heads
-from modelyard.serving.protocols.exchange import Answer, Encode, Form, Intakes, WireProtocol
+from modelyard.serving.protocols.exchange import (
+    LARGE_BODY_BYTES,
+    Addresses,
+    Answer,
+    Encode,
+    Form,
+    Intakes,
+    WireProtocol,
+)
 from modelyard.serving.rows.problem import Headers, Problem
 from modelyard.serving.web.batcher import TickBatcher
 from modelyard.serving.web.drain import Drain
 from modelyard.serving.web.metrics import ServingMetrics
 from modelyard.serving.web.request_id import Marks, RequestIds
 
-MAX_BODY_BYTES = 64 * 1024
-"""Larger bodies come in several reads, and are worth a thread."""
 _OK = b"HTTP/1.1 200 OK\r\n"
 Reply = Callable[[Answer | None], None]
 """Takes the answer of a request, or None when it was declined."""
@@ -45,8 +51,7 @@ class DirectRoute:
     """See above; used from the event loop's thread only.
 
     Args:
-        protocols: the protocol at each path that takes predictions.
-        match: the protocol at a path that is not among those, or None.
+        addresses: which protocol is spoken where.
         holder: what is served.
         intakes: what a snapshot takes.
         batcher: scores.
@@ -57,8 +62,7 @@ class DirectRoute:
 
     def __init__(
         self,
-        protocols: Mapping[str, WireProtocol],
-        match: Callable[[str], WireProtocol | None],
+        addresses: Addresses,
         holder: Holder,
         intakes: Intakes,
         batcher: TickBatcher,
@@ -67,10 +71,10 @@ class DirectRoute:
         drain: Drain,
     ) -> None:
         self.drain = drain
-        self._addresses = {
-            path.encode(): (protocol, _scope(path)) for path, protocol in protocols.items()
+        self._addresses = addresses
+        self._known = {
+            path.encode(): (protocol, _scope(path)) for path, protocol in addresses.fixed.items()
         }
-        self._match = match
         self._holder = holder
         self._intakes = intakes
         self._max_concurrency = intakes.limits.max_concurrency
@@ -86,9 +90,9 @@ class DirectRoute:
         if snapshot is None or not snapshot.runs_inline:
             return None
         length = heads.get(b"content-length")
-        if length is None or int(length) > MAX_BODY_BYTES:
+        if length is None or int(length) > LARGE_BODY_BYTES:
             return None
-        address = self._addresses.get(url) or self._look_up(url)
+        address = self._known.get(url) or self._look_up(url)
         if address is None:
             return None
         protocol, scope = address
@@ -135,7 +139,7 @@ class DirectRoute:
         if b"%" in url or b"?" in url or not url.isascii():
             return None
         path = url.decode("ascii")
-        protocol = self._match(path)
+        protocol = self._addresses.at(path)
         return None if protocol is None else (protocol, _scope(path))
 
 

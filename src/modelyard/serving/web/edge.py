@@ -7,13 +7,12 @@ counted.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from modelyard.serving.model.holder import Holder
-from modelyard.serving.protocols.exchange import WireProtocol
+from modelyard.serving.protocols.exchange import Addresses
 from modelyard.serving.web.direct import DirectRoute
 from modelyard.serving.web.metrics import ServingMetrics
 from modelyard.serving.web.predict import PredictRoute
@@ -32,8 +31,7 @@ class Edge:
         app: answers everything but predictions.
         predict_route: answers predictions.
         direct: answers those of them that a connection need not bring here.
-        protocols: the protocol at each path that takes them.
-        match: the protocol at a path that is not among those, or None.
+        addresses: which protocol is spoken where.
         holder: what is served.
         metrics: counts.
         ids: names the requests.
@@ -44,8 +42,7 @@ class Edge:
         app: ASGIApp,
         predict_route: PredictRoute,
         direct: DirectRoute,
-        protocols: Mapping[str, WireProtocol],
-        match: Callable[[str], WireProtocol | None],
+        addresses: Addresses,
         holder: Holder,
         metrics: ServingMetrics,
         ids: RequestIds,
@@ -53,8 +50,7 @@ class Edge:
         self.direct = direct
         self._app = app
         self._predict = predict_route
-        self._protocols = protocols
-        self._match = match
+        self._addresses = addresses
         self._holder = holder
         self._metrics = metrics
         self._ids = ids
@@ -66,8 +62,7 @@ class Edge:
             return
         heads = dict(scope["headers"])
         marks = self._ids.marks(heads)
-        path = scope["path"]
-        protocol = self._protocols.get(path) or self._match(path)
+        protocol = self._addresses.at(scope["path"])
         if protocol is not None:
             await self._predict(protocol, scope, receive, send, heads, marks)
         else:

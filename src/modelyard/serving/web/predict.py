@@ -25,7 +25,14 @@ from modelyard.serving.model.runner import (
 )
 from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.protocols.body import ClientGoneError, Heads
-from modelyard.serving.protocols.exchange import Answer, Form, Intake, Intakes, WireProtocol
+from modelyard.serving.protocols.exchange import (
+    LARGE_BODY_BYTES,
+    Answer,
+    Form,
+    Intake,
+    Intakes,
+    WireProtocol,
+)
 from modelyard.serving.rows.decoder import Table
 from modelyard.serving.rows.problem import Headers, Problem, as_problem
 from modelyard.serving.web.batcher import TickBatcher
@@ -37,7 +44,6 @@ from modelyard.serving.web.request_id import Marks, log_fields
 
 log = logging.getLogger(__name__)
 
-LARGE_BODY_BYTES = 64 * 1024
 _CLIENT_GONE = 499  # nginx's number; nobody reads it but the metrics
 _SERVER_ERROR = 500
 _LINES_A_SECOND = 10
