@@ -2,13 +2,11 @@
 
     STATE/checkpoints/EXPERIMENT KEY/RUN ID/   checkpoint.pt, lock
 
-A lock that the kernel lets go when a process dies, however it dies, tells an interrupted run from
-one that is still at work: two trainings of one experiment never take each other's checkpoint.
+The lock tells an interrupted run from one that is still at work (`run_folder.py`).
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -22,9 +20,9 @@ from typing import IO, Any
 import torch
 
 from modelyard.training.fit import DivergedError
+from modelyard.training.run_folder import claim, take_over
 
 _FILE = "checkpoint.pt"
-_LOCK = "lock"
 _KEPT = 5
 _FORMAT = 1
 
@@ -98,14 +96,12 @@ def kept_checkpoints(
     """
     folder = root / "checkpoints" / key / run_id
     try:
-        folder.mkdir(parents=True)
-        lock = (folder / _LOCK).open("w")
+        lock = claim(folder)
     except OSError as error:
         warn(f"no checkpoints: {root} cannot be written to ({error.strerror})")
         yield None
         return
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         _prune(root)
         try:
             yield RunCheckpoints(folder, earlier, warn)
@@ -126,7 +122,7 @@ def _forget(folder: Path, earlier: Interrupted | None) -> None:
 def find_interrupted(root: Path, key: str) -> Interrupted | None:
     """The newest run of this experiment that has a checkpoint and is no longer at work."""
     for folder in _newest_first((root / "checkpoints" / key).glob("*")):
-        if (lock := _lock(folder)) is not None:
+        if (lock := take_over(folder)) is not None:
             state = _read(folder / _FILE)
             if state is not None:
                 return Interrupted(folder.name, int(state["progress"]["epoch"]), folder, lock)
@@ -143,20 +139,6 @@ def _read(path: Path) -> Mapping[str, Any] | None:
     return state
 
 
-def _lock(folder: Path) -> IO[str] | None:
-    """The lock of a run that is no longer at work; None for one that is, or that has none."""
-    try:
-        lock = (folder / _LOCK).open("r+")
-    except OSError:
-        return None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.close()
-        return None
-    return lock
-
-
 def _newest_first(folders: Iterator[Path]) -> list[Path]:
     def written(folder: Path) -> float:
         with suppress(OSError):
@@ -170,6 +152,6 @@ def _prune(root: Path) -> None:
     """Remove all but the newest checkpoints that interrupted runs have left."""
     folders = _newest_first(path.parent for path in (root / "checkpoints").glob(f"*/*/{_FILE}"))
     for folder in folders[_KEPT:]:
-        if (lock := _lock(folder)) is not None:
+        if (lock := take_over(folder)) is not None:
             with lock:
                 shutil.rmtree(folder, ignore_errors=True)

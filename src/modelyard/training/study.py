@@ -2,12 +2,11 @@
 
     STATE/studies/EXPERIMENT KEY/RUN ID/   study.db, run, lock
 
-The kernel lets go of the lock when a process dies, as with checkpoints.
+The lock tells an interrupted search from one that is still at work (`run_folder.py`).
 """
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,7 +17,9 @@ from typing import IO
 import optuna
 from optuna.trial import TrialState
 
-_FILE, _LOCK, _RUN = "study.db", "lock", "run"
+from modelyard.training.run_folder import claim, take_over
+
+_FILE, _RUN = "study.db", "run"
 _NAME = "search"
 _OVER = (TrialState.COMPLETE, TrialState.PRUNED)
 RUN_ATTRIBUTE = "run_id"
@@ -88,12 +89,10 @@ def new_study(root: Path, key: str, run_id: str, warn: Callable[[str], None]) ->
     """A study for the run `run_id`; in memory, with a warning, where `root` is not writable."""
     folder = root / "studies" / key / run_id
     try:
-        folder.mkdir(parents=True)
-        lock = (folder / _LOCK).open("w")
+        lock = claim(folder)
     except OSError as error:
         warn(f"the search cannot be resumed: {root} cannot be written to ({error.strerror})")
         return KeptStudy(run_id)
-    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     study = KeptStudy(run_id, folder, lock)
     study.taken_over_by(run_id)
     return study
@@ -104,10 +103,10 @@ def find_interrupted(root: Path, key: str) -> KeptStudy | None:
     files = [path for path in (root / "studies" / key).glob(f"*/{_FILE}") if path.stat().st_size]
     for path in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True):
         folder = path.parent
+        if (lock := take_over(folder)) is None:
+            continue
         try:
-            lock = (folder / _LOCK).open("r+")
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return KeptStudy((folder / _RUN).read_text(encoding="utf-8"), folder, lock)
         except OSError:
-            continue
+            lock.close()
     return None
