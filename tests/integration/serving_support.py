@@ -21,10 +21,10 @@ import httpx
 import mlflow
 import mlflow.onnx
 import onnx
+from benchmarks.serving.network import free_port
 from mlflow.models import Model
 from mlflow.tracking import MlflowClient
 
-from integration.servers import free_port
 from modelyard.registry import write_manifest
 from modelyard.registry.manifest import DIGEST_TAG
 from unit.serving.model_folders import save_toy_graph, write_version

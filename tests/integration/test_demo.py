@@ -11,8 +11,9 @@ import subprocess
 from pathlib import Path
 
 import httpx
+from benchmarks.serving.network import free_port
 
-from integration.servers import ROOT, free_port
+from integration.servers import ROOT
 
 
 def test_make_demo_trains_serves_and_stops_cleanly(tmp_path: Path):

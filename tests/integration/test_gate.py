@@ -8,8 +8,8 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
+from benchmarks.serving.network import free_port
 
-from integration.servers import free_port
 from integration.small_models import (
     CONTRACT,
     NIGHT,

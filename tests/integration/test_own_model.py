@@ -20,8 +20,9 @@ import mlflow.onnx
 import numpy as np
 import onnxruntime
 import pytest
+from benchmarks.serving.network import free_port
 
-from integration.servers import ROOT, Store, answers, free_port
+from integration.servers import ROOT, Store, answers
 from modelyard.provenance import md5_of
 from modelyard.registry import RegistryClient
 

@@ -16,8 +16,8 @@ from uuid import uuid4
 
 import mlflow
 import pytest
+from benchmarks.serving.network import free_port
 
-from integration.servers import free_port
 from integration.small_models import ranking, register
 from modelyard.registry import RegistryClient
 from modelyard.registry.verdict import CHAMPION_TAG, NUMBERS_TAG, SENTENCE_TAG, VERDICT_TAG

@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from benchmarks.serving.network import free_port
 
 from integration.checkout import Checkout, copy_tree
-from integration.servers import free_port
 from integration.small_models import ranking, register
 from modelyard.registry import RegistryClient
 

@@ -16,8 +16,9 @@ import httpx
 import mlflow.onnx
 import onnxruntime
 import pytest
+from benchmarks.serving.network import free_port
 
-from integration.servers import ROOT, Store, free_port
+from integration.servers import ROOT, Store
 from modelyard.provenance import read_pointer
 from modelyard.registry import RegistryClient, read_manifest, verify_files
 from modelyard.registry.manifest import DIGEST_TAG

@@ -15,9 +15,10 @@ from pathlib import Path
 import mlflow
 import polars as pl
 import pytest
+from benchmarks.serving.network import free_port
 
 from fraud_detector import dataset
-from integration.servers import ROOT, answers, free_port
+from integration.servers import ROOT, answers
 from modelyard.embedded.processes import Processes
 from modelyard.provenance import md5_of
 from modelyard.registry import RegistryClient

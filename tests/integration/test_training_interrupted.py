@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import mlflow
 import pytest
 
+from integration.killed_processes import killed_at
 from integration.servers import ROOT
 from modelyard.registry import RegistryClient
 
@@ -50,21 +49,7 @@ def command(mlflow_url: str, data_dir: Path, tmp_path: Path) -> Iterator[tuple[l
 
 def killed_after(epoch: int, command: list[str], environment: dict) -> list[str]:
     """Run `command` and kill -9 it as soon as it has said `epoch`; returns what it said."""
-    process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
-    )
-    timer = threading.Timer(120, process.kill)
-    timer.start()
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if line.startswith(f"epoch {epoch:3d}"):
-            process.send_signal(signal.SIGKILL)
-            break
-    said += process.stdout.readlines()
-    timer.cancel()
-    assert process.wait(10) == -signal.SIGKILL, said
-    return said
+    return killed_at(f"epoch {epoch:3d}", command, environment)
 
 
 def test_a_killed_training_resumes_and_gives_the_model_of_an_uninterrupted_one(

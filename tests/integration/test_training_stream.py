@@ -20,10 +20,11 @@ import httpx
 import mlflow
 import polars as pl
 import pytest
+from benchmarks.serving.network import free_port
 
 from fraud_detector import dataset
 from integration.checkout import QUICK, copy_tree
-from integration.servers import ROOT, Store, answers, free_port
+from integration.servers import ROOT, Store, answers
 from modelyard.provenance import md5_of
 from modelyard.registry import RegistryClient
 from modelyard.training.objects import OBJECTS_FILE, find_objects

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import mlflow
 import pytest
 
+from integration.killed_processes import killed_at
 from integration.servers import ROOT
 from modelyard.provenance import md5_of
 from modelyard.registry import RegistryClient
@@ -78,22 +77,8 @@ def test_the_best_of_a_search_is_a_configuration_that_trains(
 
 def killed_after_trial(number: int, environment: dict[str, str], *arguments: str) -> list[str]:
     """Search, and kill -9 it as soon as trial `number` is over; returns what it said."""
-    process = subprocess.Popen(
-        [sys.executable, "-u", "-m", "modelyard.cli.main", *arguments],
-        cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    timer = threading.Timer(120, process.kill)
-    timer.start()
-    said = []
-    for line in process.stdout:
-        said.append(line)
-        if line.startswith(f"trial {number:3d}"):
-            process.send_signal(signal.SIGKILL)
-            break
-    said += process.stdout.readlines()
-    timer.cancel()
-    assert process.wait(10) == -signal.SIGKILL, said
-    return said
+    command = [sys.executable, "-u", "-m", "modelyard.cli.main", *arguments]
+    return killed_at(f"trial {number:3d}", command, environment)
 
 
 def test_a_killed_search_goes_on_and_tries_no_trial_twice(

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import random
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+from benchmarks.serving.network import free_port
 
 ROOT = Path(__file__).parents[2]
 OFFLINE = os.environ.get("MODELYARD_OFFLINE") == "1"
@@ -40,19 +39,6 @@ def run(*command: str, timeout_s: float = 120, **options: Any) -> subprocess.Com
     return subprocess.run(
         command, capture_output=True, text=True, timeout=timeout_s, check=False, **options
     )
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens on.
-
-    Not one of those that the system gives to clients (32768 and up on Linux): between the question
-    and its use another program's connection would take it now and then.
-    """
-    while True:
-        port = random.randrange(15_000, 32_000)
-        with socket.socket() as probe, suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def compose_files(*, gpu: bool = False, root: Path = ROOT) -> str:
