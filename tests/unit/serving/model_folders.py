@@ -7,7 +7,7 @@ another row, is seen at once.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -63,6 +63,19 @@ _ONNX_TYPES = {
 def contract_with(**changes: Any) -> dict[str, Any]:
     """The usual contract with some keys changed."""
     return CONTRACT | changes
+
+
+def contract_of(features: Sequence[str] = ("number",), **output: Any) -> Contract:
+    """A contract with features a, b, c … of these types."""
+    names = "abcdef"[: len(features)]
+    examples = {"number": 1.5, "integer": 2, "boolean": True, "string": "x"}
+    return Contract.model_validate(
+        contract_with(
+            features=[{"name": n, "type": t} for n, t in zip(names, features, strict=True)],
+            example={n: examples[t] for n, t in zip(names, features, strict=True)},
+            output={"name": "y", **output},
+        )
+    )
 
 
 def save_graph(

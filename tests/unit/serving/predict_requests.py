@@ -9,6 +9,7 @@ import httpx
 
 from unit.serving.conftest import Server
 from unit.serving.model_folders import ROW
+from unit.serving.protocol_requests import strict_json
 
 JSON = {"content-type": "application/json"}
 
@@ -33,11 +34,7 @@ def check_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     """An error is always a whole problem document, in valid JSON."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
-
-    def refuse(name: str) -> None:
-        raise AssertionError(f"{name} is not JSON")
-
-    problem = json.loads(answer.text, parse_constant=refuse)
+    problem: dict[str, Any] = strict_json(answer)
     assert {"type", "title", "status", "detail", "instance"} <= problem.keys()
     assert problem["status"] == status
     assert problem["instance"] == answer.headers["x-request-id"]

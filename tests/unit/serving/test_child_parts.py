@@ -11,14 +11,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from modelyard.contract import Contract, Output
+from modelyard.contract import Output
 from modelyard.errors import ModelRefusedError
 from modelyard.serving.child import wire
 from modelyard.serving.child.columns import plan
 from modelyard.serving.child.supervision import TOO_MANY, WINDOW_S, Deaths, Pace
 from modelyard.serving.model.answers import as_predictions
 from modelyard.serving.model.runner import RunnerError
-from unit.serving.model_folders import contract_with
+from unit.serving.model_folders import contract_of
 
 # -- the wire ------------------------------------------------------------------------------------
 
@@ -158,19 +158,9 @@ def test_a_model_that_takes_its_time_whatever_the_rows_gets_many():
     assert pace.rows(1024) == 512
 
 
+TWO = ("number", "integer")
+
 # -- the plan of columns ---------------------------------------------------------------------------
-
-
-def contract(features=("number", "integer"), **output) -> Contract:
-    names = "abcdef"[: len(features)]
-    examples = {"number": 1.5, "integer": 2, "boolean": True, "string": "x"}
-    return Contract.model_validate(
-        contract_with(
-            features=[{"name": n, "type": t} for n, t in zip(names, features, strict=True)],
-            example={n: examples[t] for n, t in zip(names, features, strict=True)},
-            output={"name": "y", **output},
-        )
-    )
 
 
 def mlmodel(*inputs) -> dict:
@@ -197,19 +187,21 @@ def test_columns_come_in_the_order_and_of_the_types_of_the_signature():
     signature = mlmodel(
         column("b", "double"), column("a", "float"), column("z", "long", required=False)
     )
-    found = plan(contract(), signature, UNKNOWN)
+    found = plan(contract_of(TWO), signature, UNKNOWN)
     assert found.names == ["b", "a"]
     assert found.dtypes == ["float64", "float32"]
     assert found.matrix_dtype == ""
 
 
 def test_without_a_signature_the_contract_has_the_say():
-    found = plan(contract(), {}, UNKNOWN)
+    found = plan(contract_of(TWO), {}, UNKNOWN)
     assert (found.names, found.dtypes) == (["a", "b"], ["float64", "int64"])
 
 
 def test_a_tensor_is_one_matrix():
-    assert plan(contract(), mlmodel(tensor("float32", -1, 2)), UNKNOWN).matrix_dtype == "float32"
+    assert (
+        plan(contract_of(TWO), mlmodel(tensor("float32", -1, 2)), UNKNOWN).matrix_dtype == "float32"
+    )
 
 
 @pytest.mark.parametrize(
@@ -228,17 +220,17 @@ def test_a_tensor_is_one_matrix():
 )
 def test_a_signature_that_could_not_hold_every_allowed_value_is_refused(signature, words):
     with pytest.raises(ModelRefusedError, match=words):
-        plan(contract(), signature, UNKNOWN)
+        plan(contract_of(TWO), signature, UNKNOWN)
 
 
 def test_the_probability_is_that_of_the_second_class_and_classes_come_in_the_contracts_order():
-    binary = contract(kind="probability")
+    binary = contract_of(TWO, kind="probability")
     assert plan(binary, {}, classifier("no", "yes")).class_order == [1]
     assert plan(binary, {}, UNKNOWN).class_order == []
-    many = contract(kind="class_probabilities", classes=["low", "mid", "high"])
+    many = contract_of(TWO, kind="class_probabilities", classes=["low", "mid", "high"])
     assert plan(many, {}, classifier("high", "low", "mid")).class_order == [1, 2, 0]
     assert plan(many, {}, classifier("0", "1", "2")).class_order == [0, 1, 2]
-    assert plan(contract(), {}, classifier("no", "yes")).class_order == []
+    assert plan(contract_of(TWO), {}, classifier("no", "yes")).class_order == []
 
 
 @pytest.mark.parametrize(
@@ -252,7 +244,7 @@ def test_the_probability_is_that_of_the_second_class_and_classes_come_in_the_con
 )
 def test_a_classifier_that_does_not_tell_what_the_contract_promises_is_refused(output, loaded):
     with pytest.raises(ModelRefusedError, match="promises"):
-        plan(contract(**output), {}, loaded)
+        plan(contract_of(TWO, **output), {}, loaded)
 
 
 # -- what is an answer -----------------------------------------------------------------------------

@@ -14,22 +14,9 @@ from modelyard.errors import ModelRefusedError
 from modelyard.serving.model.onnx_runner import OnnxModel, OnnxRunner
 from modelyard.serving.model.runner import RunnerError
 from modelyard.serving.rows.decoder import RowDecoder
-from unit.serving.model_folders import contract_with, save_graph
+from unit.serving.model_folders import contract_of, contract_with, save_graph
 
 D, F, L, S = TensorProto.DOUBLE, TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
-
-
-def contract(features=("number",), **output) -> Contract:
-    """A contract with features a, b, c … of these types."""
-    names = "abcdef"[: len(features)]
-    examples = {"number": 1.5, "integer": 2, "boolean": True, "string": "x"}
-    return Contract.model_validate(
-        contract_with(
-            features=[{"name": n, "type": t} for n, t in zip(names, features, strict=True)],
-            example={n: examples[t] for n, t in zip(names, features, strict=True)},
-            output={"name": "y", **output},
-        )
-    )
 
 
 def runner(tmp_path: Path, wanted: Contract, nodes, inputs, outputs, constants=None) -> OnnxRunner:
@@ -51,13 +38,13 @@ def cast(source: str, target: str = "y") -> list:
 @pytest.mark.parametrize("shape", [["n"], ["n", 1]])
 @pytest.mark.parametrize("kind", [D, F, TensorProto.FLOAT16])
 def test_a_number_feeds_an_input_of_any_float_and_of_both_shapes(tmp_path, kind, shape):
-    wanted = contract()
+    wanted = contract_of()
     run = runner(tmp_path, wanted, cast("a"), {"a": (kind, shape)}, {"y": (F, shape)})
     assert predict(run, wanted, [[1.5], [2.0]]) == [1.5, 2.0]
 
 
 def test_one_tensor_takes_all_numbers_in_the_order_of_the_contract(tmp_path):
-    wanted = contract(["number", "integer", "boolean"])
+    wanted = contract_of(["number", "integer", "boolean"])
     nodes = [helper.make_node("MatMul", ["x", "w"], ["y"])]
     weights = {"w": (F, [3, 1], [100.0, 10.0, 1.0])}
     run = runner(tmp_path, wanted, nodes, {"x": (F, ["n", 3])}, {"y": (F, ["n", 1])}, weights)
@@ -67,17 +54,19 @@ def test_one_tensor_takes_all_numbers_in_the_order_of_the_contract(tmp_path):
 def test_one_tensor_of_another_width_is_refused(tmp_path):
     nodes = [helper.make_node("ReduceSum", ["x"], ["y"], keepdims=0)]
     with pytest.raises(ModelRefusedError, match="takes 3 columns and the contract has 2"):
-        runner(tmp_path, contract(["number"] * 2), nodes, {"x": (F, ["n", 3])}, {"y": (F, ["n"])})
+        runner(
+            tmp_path, contract_of(["number"] * 2), nodes, {"x": (F, ["n", 3])}, {"y": (F, ["n"])}
+        )
 
 
 def test_inputs_of_other_names_are_refused_naming_both(tmp_path):
     with pytest.raises(ModelRefusedError, match=r"feature \(a\).*found z: tensor\(float\)\[n\]"):
-        runner(tmp_path, contract(), cast("z"), {"z": (F, ["n"])}, {"y": (F, ["n"])})
+        runner(tmp_path, contract_of(), cast("z"), {"z": (F, ["n"])}, {"y": (F, ["n"])})
 
 
 def test_a_fixed_number_of_rows_is_refused(tmp_path):
     with pytest.raises(ModelRefusedError, match="takes a fixed number of rows"):
-        runner(tmp_path, contract(), cast("a"), {"a": (F, [1])}, {"y": (F, [1])})
+        runner(tmp_path, contract_of(), cast("a"), {"a": (F, [1])}, {"y": (F, [1])})
 
 
 @pytest.mark.parametrize(
@@ -89,7 +78,7 @@ def test_an_input_that_could_not_hold_every_allowed_value_is_refused(tmp_path, f
     constants = {"c": (D, [1], [1.0])}
     outputs = {"y": (F, [1]), "z": (kind, ["n"])}
     with pytest.raises(ModelRefusedError, match="cannot take it"):
-        runner(tmp_path, contract([feature]), nodes, {"a": (kind, ["n"])}, outputs, constants)
+        runner(tmp_path, contract_of([feature]), nodes, {"a": (kind, ["n"])}, outputs, constants)
 
 
 def test_an_integer_with_a_range_may_feed_a_small_integer(tmp_path):
@@ -106,7 +95,7 @@ def test_an_integer_with_a_range_may_feed_a_small_integer(tmp_path):
 
 
 def test_a_classifier_as_skl2onnx_writes_it_answers_the_second_class(tmp_path):
-    wanted = contract(kind="probability")
+    wanted = contract_of(kind="probability")
     nodes = [
         *cast("a", "p"),
         helper.make_node("Sub", ["one", "p"], ["q"]),
@@ -124,7 +113,7 @@ def test_outputs_that_cannot_be_told_apart_are_refused_naming_them(tmp_path):
     nodes = [*cast("a", "left"), *cast("a", "right")]
     outputs = {"left": (F, ["n"]), "right": (F, ["n"])}
     with pytest.raises(ModelRefusedError, match=r"called y, found left.*right"):
-        runner(tmp_path, contract(), nodes, {"a": (D, ["n"])}, outputs)
+        runner(tmp_path, contract_of(), nodes, {"a": (D, ["n"])}, outputs)
 
 
 def test_a_dictionary_for_each_row_is_refused(tmp_path):
@@ -139,7 +128,7 @@ def test_a_dictionary_for_each_row_is_refused(tmp_path):
     model.graph.output[0].CopyFrom(_zipmap_output())
     onnx.save(model, path)
     with pytest.raises(ModelRefusedError, match=r"found y: seq\(map"):
-        OnnxRunner(OnnxModel(path), contract(kind="probability"))
+        OnnxRunner(OnnxModel(path), contract_of(kind="probability"))
 
 
 def _zipmap_output():
@@ -148,7 +137,7 @@ def _zipmap_output():
 
 
 def test_an_answer_of_another_shape_is_an_error_of_the_model(tmp_path):
-    wanted = contract()
+    wanted = contract_of()
     nodes = [helper.make_node("ReduceSum", ["a"], ["s"], keepdims=1), *cast("s")]
     run = runner(tmp_path, wanted, nodes, {"a": (D, ["n"])}, {"y": (F, [1])})
     assert predict(run, wanted, [[1]]) == [1.0]
@@ -173,7 +162,7 @@ def test_an_operator_that_is_not_onnxruntimes_own_is_refused(tmp_path):
 
 
 def test_a_closed_runner_raises_like_a_failed_model(tmp_path):
-    wanted = contract()
+    wanted = contract_of()
     run = runner(tmp_path, wanted, cast("a"), {"a": (D, ["n"])}, {"y": (F, ["n"])})
     run.close()
     with pytest.raises(RunnerError):
