@@ -73,6 +73,21 @@ def paused(name: str) -> Iterator[None]:
 
 
 @contextmanager
+def silent_starters(stack: Stack, number: int) -> Iterator[None]:
+    """So many more replicas that DNS knows at once, and that do not listen."""
+    image = stack.environment()["SERVING_IMAGE"]
+    network = ("--network", f"{stack.project}_front", "--network-alias", "serving")
+    ids: list[str] = []
+    try:
+        for _ in range(number):
+            ids += docker("create", "--init", *network, image, "sleep", "300").split()
+        docker("start", *ids)
+        yield
+    finally:
+        run("docker", "rm", "--force", *ids)
+
+
+@contextmanager
 def cut_off(stack: Stack, name: str) -> Iterator[None]:
     """Without its network for a while: its connections vanish without a word."""
     network = f"{stack.project}_front"

@@ -33,12 +33,14 @@ from stack.replicas import (
     paused,
     ready_replicas,
     replica_names,
+    silent_starters,
     wait_until_ready,
     wait_until_served,
 )
 from stack.soak import size
 
 REPLICAS = 3
+PLACES = 8  # of replicas, in the gateway
 RATE = 60.0
 SLOW_RATE = 1.5  # of requests that take SLOW_S, one after another: half of what three can do
 BATCH_ROWS = 5000  # more than fits into one of the gateway's buffers
@@ -148,6 +150,17 @@ def test_replicas_come_and_go(serving: Stack) -> None:
                     wait_until_ready(serving, replicas)
     assert traffic.failures == []
     tell(f"{turns} x scale 3 to 1 to 3", traffic.report(), "scale")
+
+
+def test_replicas_that_do_not_listen_yet_cost_nobody_a_request(serving: Stack) -> None:
+    starters = PLACES - REPLICAS
+    with traffic_to(serving) as traffic:
+        for _ in range(size(3, 20)):
+            with traffic.phase("start"), silent_starters(serving, starters):
+                time.sleep(2)
+            wait_until_ready(serving, REPLICAS)
+    assert traffic.failures == []
+    tell(f"{starters} replicas that do not listen yet", traffic.report(), "start")
 
 
 def test_slow_requests_in_flight_on_a_replica_that_ends_are_answered(

@@ -139,7 +139,7 @@ def test_a_model_that_takes_too_long_is_given_up_and_the_server_goes_on(make_ser
             watch.cancel()
             release.set()
 
-    assert "no answer within" in check_problem(server.run(main), 503)["detail"]
+    assert "no answer within" in check_problem(server.run(main), 504)["detail"]
 
 
 @pytest.mark.parametrize("path", ["/predict", "/livez", "/nothing"])

@@ -42,7 +42,9 @@ _STATUSES = {
     "415": "The body is declared as something that is not taken here.",
     "422": "The input does not keep the contract; every faulty field is named.",
     "500": "The model failed.",
+    "502": "The model's process ended while it worked on this request.",
     "503": "No model is served, or too many requests at once; see Retry-After.",
+    "504": "The model gave no answer in time.",
 }
 _HEADERS = {name: {"schema": {"type": "string"}} for name in ("X-Model-Version", "X-Request-Id")}
 _BYTES: Schema = {"type": "string", "format": "binary"}

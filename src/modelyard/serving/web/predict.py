@@ -223,9 +223,9 @@ def _too_busy() -> Problem:
 
 
 def _overdue(timeout_s: float) -> Problem:
-    return Problem(
+    return Problem(  # not 503: a gateway would ask again, and an overload would feed itself
         "overdue",
-        503,
+        504,
         "The request took too long",
         f"The model gave no answer within {timeout_s:g} s.",
     )
