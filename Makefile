@@ -62,8 +62,8 @@ traffic: ## canary, A/B, shadow: make traffic ARGS="--canary 10" (--ab 50, --sha
 	@docker compose --profile challenger exec traffic python -m modelyard.cli.traffic $(ARGS) || \
 	  { code=$$?; [ -n "$$(docker compose --profile challenger ps -q traffic)" ] || \
 	    echo 'fix: docker compose --profile challenger up -d --wait' >&2; exit $$code; }
-trace: ## where a version comes from: make trace VERSION=2
-	@$(IN_TRAINING) trace $(VERSION)
+trace: ## where a version or an answer comes from: make trace VERSION=2, or REQUEST=its X-Request-Id
+	@$(IN_TRAINING) trace $(or $(REQUEST),$(VERSION))
 reproduce: ## rebuild a version and compare its bytes: make reproduce VERSION=2
 	@$(IN_TRAINING) reproduce $(VERSION)
 

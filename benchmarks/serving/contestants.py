@@ -40,7 +40,8 @@ class Contestant:
 
 
 def ours(registry: Registry, name: str, *, cache: str = "", token: Path | None = None) -> Host:
-    """Modelyard as its image runs it: metrics, logs, limits, request ids and deadlines are on."""
+    """Modelyard as its image runs it: metrics, logs (of predictions too), limits, request ids and
+    deadlines are on."""
 
     def program(port: int) -> Program:
         environment = {
@@ -50,6 +51,7 @@ def ours(registry: Registry, name: str, *, cache: str = "", token: Path | None =
             "SERVING_HOST": "127.0.0.1",
             "SERVING_PORT": str(port),
             "SERVING_CACHE_DIR": str(STATE / "cache" / (cache or f"{name}-{port}")),
+            "SERVING_PREDICTION_LOG_DIR": str(STATE / "predictions"),
         }
         if token is not None:
             environment["SERVING_ADMIN_TOKEN_FILE"] = str(token)

@@ -46,6 +46,9 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 Tags = Annotated[Mapping[str, str], NoDecode, BeforeValidator(_tags)]
 
 
+PREDICTION_LOG_DIR = Path("/var/log/modelyard")
+
+
 class RegistrySettings(BaseSettings):
     """How to reach the MLflow server; shared by every process that does."""
 
@@ -147,6 +150,20 @@ class ServingSettings(RegistrySettings):
         description="Seconds between SIGTERM, when the server stops being ready, and the closing "
         "of its port.",
     )
+    serving_prediction_log: str = Field(
+        "ids",
+        pattern="^(off|ids|full)$",
+        description="What is logged of each prediction: off; ids: when, request id, version, rows; "
+        "full: request and answer too.",
+    )
+    serving_prediction_log_dir: Path = Field(
+        PREDICTION_LOG_DIR,
+        description="Folder of that log; replicas share it, `modelyard trace` searches it.",
+    )
+    serving_prediction_log_mb: int = Field(
+        1024, ge=32, description="MiB that the log may take; then the oldest goes."
+    )
+    serving_prediction_log_days: float = Field(30.0, gt=0, description="Days that the log is kept.")
     serving_log_format: str = Field(
         "json", pattern="^(json|plain)$", description="json (one object a line) or plain."
     )
@@ -194,11 +211,23 @@ class CommandSettings(ActorSettings):
         "",
         description="Address of the service `traffic`, for `status`; it may not run.",
     )
+    serving_prediction_log_dir: Path | None = Field(
+        None,
+        description="Folder of the prediction servers' log, for `trace`; that of the containers or "
+        "of `make demo` when it is not set.",
+    )
+    modelyard_state_dir: Path = Field(Path(".modelyard"), description="State of `make demo`.")
     serving_hosts: str = Field(
         "",
         description="Names whose every address is a prediction server, for `status`: NAME:PORT, "
         "separated by commas.",
     )
+
+    @property
+    def prediction_log_dir(self) -> Path:
+        """Where servers log predictions."""
+        demo = self.modelyard_state_dir / "predictions"
+        return self.serving_prediction_log_dir or (demo if demo.is_dir() else PREDICTION_LOG_DIR)
 
     @property
     def replica_hosts(self) -> list[str]:
@@ -211,9 +240,6 @@ class ReproductionSettings(CommandSettings):
 
     dvc_remote_url: str = Field("", description="DVC's store; .dvc/config names it when empty.")
     dvc_cache_dir: Path | None = Field(None, description="DVC's cache, shared with trainings.")
-    modelyard_state_dir: Path = Field(
-        Path(".modelyard"), description="State of `make demo`, whose store is used where it is."
-    )
     git_commit: str = Field("", description="Commit the image was built from.")
 
 

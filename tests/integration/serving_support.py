@@ -114,6 +114,7 @@ class ServingProcess:
             "SERVING_HOST": "127.0.0.1",
             "SERVING_PORT": str(self.port),
             "SERVING_CACHE_DIR": str(folder / "cache"),
+            "SERVING_PREDICTION_LOG_DIR": str(folder / "predictions"),
             "SERVING_POLL_INTERVAL_S": "0.2",
             "SERVING_ADMIN_TOKEN_FILE": str(token),
             "REGISTRY_TIMEOUT_S": "20",

@@ -163,6 +163,7 @@ def served(machines: Machines, uri: str, cache: Path) -> Iterator[str]:
             "SERVING_HOST": "127.0.0.1",
             "SERVING_PORT": str(port),
             "SERVING_CACHE_DIR": str(cache),
+            "SERVING_PREDICTION_LOG_DIR": str(cache / "predictions"),
         },
         start_new_session=True,
     )

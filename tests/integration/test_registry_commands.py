@@ -189,13 +189,6 @@ def test_trace_of_a_version_that_is_not_whole_says_what_is_lost(run: Run):
     assert {"manifest.json", "config.yaml"} <= set(done.stdout.split())
 
 
-def test_trace_of_a_request_says_that_requests_are_not_logged(run: Run):
-    done = run("trace", "6f1c2a-1b")
-    assert done.returncode == 6
-    assert "predictions are not logged yet" in done.stderr
-    assert "X-Model-Version" in done.stderr
-
-
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [

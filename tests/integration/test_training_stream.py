@@ -123,6 +123,7 @@ def served(train: Training, model: str) -> Iterator[str]:
         "SERVING_HOST": "127.0.0.1",
         "SERVING_PORT": str(port),
         "SERVING_CACHE_DIR": str(train.folder / "cache"),
+        "SERVING_PREDICTION_LOG_DIR": str(train.folder / "predictions"),
     }
     command = [sys.executable, "-m", "modelyard.serving"]
     process = subprocess.Popen(command, cwd=ROOT, env={**train.environment, **settings})

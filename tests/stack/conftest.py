@@ -24,6 +24,7 @@ ORDER = (
     "test_start",
     "test_secrets",
     "test_training",
+    "test_trace",
     "test_gateway",
     "test_traffic",
     "test_bad_days",

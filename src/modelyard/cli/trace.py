@@ -3,45 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from modelyard.cli.connection import AsJson, Model, open_registry
-from modelyard.cli.output import moment, show_fields, show_json
+from modelyard.cli.lineage import facts, sections, title
+from modelyard.cli.output import show_fields, show_json
 from modelyard.errors import RegistryNotFoundError
+from modelyard.prediction_log.search import LoggedPrediction, find_predictions, log_files
 from modelyard.registry import RegistryClient
 from modelyard.registry.lineage import Lineage
 from modelyard.registry.lineage import trace as trace_version
-from modelyard.registry.manifest import DIGEST_TAG
-from modelyard.registry.verdict import NUMBERS_TAG, SENTENCE_TAG
-from modelyard.source_tree import find_commit
+from modelyard.settings import CommandSettings, read_settings
 
-_UNKNOWN = "unknown"
-_MAIN_PACKAGES = (
-    "torch",
-    "onnx",
-    "onnxruntime",
-    "scikit-learn",
-    "numpy",
-    "polars",
-    "mlflow",
-    "dvc",
-)
-_SHOWN_FILES = 8
-_INTERVALS = ("_low", "_high")
-_PARTS = {
-    "code": ("git.commit", "git.dirty", "git.changed", "git.tree"),
-    "data": ("data.path", "data.md5", "data.size_bytes", "data.objects"),
-    "machine": (
-        "image", "python", "platform", "cpu", "cpu.capability", "cpu.threads", "processes",
-        "gpu", "gpu.driver", "gpu.cuda", "seed",
+Wanted = Annotated[
+    str,
+    typer.Argument(
+        metavar="VERSION|ALIAS|REQUEST_ID",
+        help="A version's number or alias, or the X-Request-Id of an answer.",
     ),
-}  # fmt: skip
+]
+_NAMES = {"path": "address", "rows": "rows", "trace": "trace"}
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -49,23 +34,27 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(trace)
 
 
-def trace(
-    version: Annotated[
-        str,
-        typer.Argument(
-            metavar="VERSION|ALIAS|REQUEST_ID", help="A version's number or alias, or a request."
-        ),
-    ],
-    model: Model = None,
-    as_json: AsJson = False,
-) -> None:
-    """Print where a version came from: commit, data, config, metrics, packages, image, verdict."""
+def trace(wanted: Wanted, model: Model = None, as_json: AsJson = False) -> None:
+    """Print where a version, or the answer to a request, came from.
+
+    Commit, data, config, metrics, packages, image and the gate's verdict; of a request also when it
+    was answered, and by which version.
+    """
+    answered: list[LoggedPrediction] = []
     with open_registry(model) as (registry, name):
-        lineage = trace_version(registry, name, _number(registry, name, version))
-    if as_json:
-        show_json(_facts(lineage))
+        try:
+            lineages = [trace_version(registry, name, _number(registry, name, wanted))]
+        except RegistryNotFoundError as error:
+            answered = _find(wanted, error)
+            lineages = _lineages(registry, answered)
+    if not as_json:
+        for lineage in lineages:
+            show_fields(title(lineage), _requests(answered, lineage) | sections(lineage))
+    elif answered:
+        requests = [one.fields for one in answered]
+        show_json({"requests": requests, "versions": [facts(lineage) for lineage in lineages]})
     else:
-        show_fields(f"{name} version {lineage.version.version}", _sections(lineage))
+        show_json(facts(lineages[0]))
 
 
 def _number(registry: RegistryClient, name: str, text: str) -> str:
@@ -77,112 +66,60 @@ def _number(registry: RegistryClient, name: str, text: str) -> str:
         return found
     listed = ", ".join(sorted(aliases)) or "none"
     raise RegistryNotFoundError(
-        f'"{text}" is neither the number of a version of {name} nor one of its aliases ({listed}). '
-        "If it is a request's id: predictions are not logged yet, so no request can be looked up.",
-        fix="Every answer names its version in the header X-Model-Version and in the field "
-        "model.version: modelyard trace VERSION",
+        f'"{text}" is neither the number of a version of {name} nor one of its aliases ({listed}).'
     )
 
 
-def _sections(lineage: Lineage) -> dict[str, dict[str, str]]:
-    version, run, tags = lineage.version, lineage.run, lineage.tags
-    parts = {
-        heading: {key.rpartition(".")[2]: tags[key] for key in keys if key in tags}
-        for heading, keys in _PARTS.items()
+def _find(request_id: str, error: RegistryNotFoundError) -> list[LoggedPrediction]:
+    """What was answered under this id; where that is nothing, `error` and where it was sought."""
+    folder = read_settings(CommandSettings).prediction_log_dir
+    if answered := find_predictions(folder, request_id):
+        return answered
+    raise RegistryNotFoundError(
+        f"{error.detail} Nor is it the id of a request in the log of predictions, {_span(folder)}.",
+        fix=error.fix
+        or "Versions: modelyard versions. A request that was refused has its id in the log of the "
+        "server: docker compose logs serving",
+    ) from error
+
+
+def _span(folder: Path) -> str:
+    files = log_files(folder)
+    if not files:
+        return f"{folder}, which is empty (SERVING_PREDICTION_LOG=off?)"
+    day = files[0].name.partition("T")[0]
+    return f"{folder}, which begins on {day[:4]}-{day[4:6]}-{day[6:]}"
+
+
+def _lineages(registry: RegistryClient, answered: Sequence[LoggedPrediction]) -> list[Lineage]:
+    """Those of the versions that answered."""
+    found = []
+    for one in {(one.model, one.version): one for one in answered}.values():
+        try:
+            found.append(trace_version(registry, one.model, one.version))
+        except RegistryNotFoundError as error:
+            raise RegistryNotFoundError(
+                f"{one.model} version {one.version} answered this request at "
+                f"{one.fields['time']}, and is gone: {error.detail}"
+            ) from error
+    return found
+
+
+def _requests(answered: Sequence[LoggedPrediction], lineage: Lineage) -> dict[str, dict[str, str]]:
+    """A section for each request that this version answered."""
+    version = lineage.version
+    mine = [one for one in answered if (one.model, one.version) == (version.name, version.version)]
+    headings = (
+        ["request"] if len(mine) == 1 else [f"request, answer {at + 1}" for at in range(len(mine))]
+    )
+    return {heading: _request(one) for heading, one in zip(headings, mine, strict=True)}
+
+
+def _request(one: LoggedPrediction) -> dict[str, str]:
+    fields = {name: str(one.fields[key]) for key, name in _NAMES.items() if key in one.fields}
+    contents = {
+        key.replace("_", " "): value if isinstance(value, str) else json.dumps(value)
+        for key, value in one.fields.items()
+        if key.partition("_")[0] in ("request", "answer")
     }
-    parts["code"].update(_found_commit(tags))
-    if changed := tags.get("git.changed", "").splitlines():
-        more = len(changed) - _SHOWN_FILES
-        parts["code"]["changed"] = "\n".join(
-            [*changed[:_SHOWN_FILES], *([f"and {more} more"] if more > 0 else [])]
-        )
-    return {
-        "version": {
-            "created": f"{moment(version.created_ms)} UTC",
-            "status": version.status,
-            "aliases": ", ".join(version.aliases) or "none",
-            **_moves(lineage),
-        },
-        "gate": _verdict(tags),
-        "run": {}
-        if run is None
-        else {
-            "id": run.run_id,
-            "name": run.name,
-            "status": run.status,
-            "by": tags.get("mlflow.user", _UNKNOWN),
-            "took": f"{max(run.ended_ms - run.started_ms, 0) / 1000:.0f} s",
-        },
-        **parts,
-        "config": {} if not lineage.config else {"config.yaml": lineage.config.rstrip()},
-        "metrics": _metrics(run.metrics) if run else {},
-        "packages": _packages(lineage),
-        "files (sha256)": {
-            **dict(sorted(lineage.files.items())),
-            "manifest.json": tags.get(DIGEST_TAG, "none registered"),
-        },
-        "not found": {name.partition(":")[0]: name.partition(": ")[2] for name in lineage.lost},
-    }
-
-
-def _moves(lineage: Lineage) -> dict[str, str]:
-    number = lineage.version.version
-    said = [
-        f"{moment(move.at)} UTC  {'became' if move.moved_to == number else 'was no longer'} "
-        f"{move.alias}, by {move.who}{', forced' if move.forced else ''}"
-        f"{f': {move.why}' if move.why else ''}"
-        for move in lineage.moves
-    ]
-    return {"history": "\n".join(said)} if said else {}
-
-
-def _verdict(tags: Mapping[str, str]) -> dict[str, str]:
-    verdict, _, reasons = tags.get(SENTENCE_TAG, "never judged").partition(": ")
-    return {"verdict": verdict, **({"found": "\n".join(reasons.split("; "))} if reasons else {})}
-
-
-def _metrics(metrics: Mapping[str, float]) -> dict[str, str]:
-    shown = {k: f"{v:.6g}" for k, v in sorted(metrics.items()) if not k.endswith(_INTERVALS)}
-    hidden = len(metrics) - len(shown)
-    return {**shown, **({"in all": f"{len(metrics)} (--json lists them)"} if hidden else {})}
-
-
-def _packages(lineage: Lineage) -> dict[str, str]:
-    versions = dict(line.split("==", 1) for line in lineage.packages if "==" in line)
-    if not versions:
-        return {}
-    main = {name: versions[name] for name in _MAIN_PACKAGES if name in versions}
-    return {**main, "in all": f"{len(versions)} (--json lists them)"}
-
-
-def _found_commit(tags: Mapping[str, str]) -> dict[str, str]:
-    """Where no commit was recorded: the one of this checkout that has the same `src/`."""
-    if tags.get("git.commit", _UNKNOWN) != _UNKNOWN or "git.tree" not in tags:
-        return {}
-    commit = find_commit(Path.cwd(), tags["git.tree"])
-    return {"commit": f"not recorded; {commit} has the same src/"} if commit else {}
-
-
-def _facts(lineage: Lineage) -> dict[str, Any]:
-    version, run, tags = lineage.version, lineage.run, lineage.tags
-    created = datetime.fromtimestamp(version.created_ms / 1000, UTC)
-    return {
-        "model": version.name,
-        "version": version.version,
-        "created": created.isoformat(timespec="seconds"),
-        "status": version.status,
-        "aliases": list(version.aliases),
-        "moves": [asdict(move) for move in lineage.moves],
-        "gate": {
-            "sentence": tags.get(SENTENCE_TAG, ""),
-            "numbers": json.loads(tags.get(NUMBERS_TAG, "{}")),
-        },
-        "run": None if run is None else {"id": run.run_id, "name": run.name, "status": run.status},
-        "tags": dict(tags),
-        "params": dict(run.params) if run else {},
-        "metrics": dict(run.metrics) if run else {},
-        "config": lineage.config,
-        "packages": list(lineage.packages),
-        "files": dict(lineage.files),
-        "lost": list(lineage.lost),
-    }
+    return {"answered": str(one.fields["time"]), **fields, **contents}

@@ -57,6 +57,7 @@ class Layout:
             "DVC_REMOTE_URL": str(self.state / "dvc-store"),
             "TRAINING_STATE_DIR": str(self.state / "training"),
             "SERVING_CACHE_DIR": str(self.state / "serving-cache"),
+            "SERVING_PREDICTION_LOG_DIR": str(self.state / "predictions"),
             "SERVING_HOST": "127.0.0.1",
             "SERVING_PORT": str(self.settings.gateway_port),
         }

@@ -31,19 +31,27 @@ from modelyard.serving.web.direct import DirectRoute
 from modelyard.serving.web.drain import Drain
 from modelyard.serving.web.edge import REQUEST_ID, Edge
 from modelyard.serving.web.metrics import ServingMetrics
+from modelyard.serving.web.outbox import Outbox
 from modelyard.serving.web.predict import PredictRoute
+from modelyard.serving.web.recorder import Recorder
 from modelyard.serving.web.request_id import RequestIds
 from modelyard.settings import ServingSettings
 
 
 def create_app(settings: ServingSettings, holder: Holder, follower: Follower) -> Edge:
-    """The whole server; its lifespan starts and stops `follower`."""
-    metrics = ServingMetrics(holder, follower)
+    """The whole server; its lifespan starts and stops `follower`.
+
+    Raises:
+        ConfigError: the folder for the log of predictions cannot be used.
+    """
+    recorder = Recorder.of(settings)
+    metrics = ServingMetrics(holder, follower, recorder)
     drain = Drain()
     limits = Limits.of(settings)
     intakes = Intakes(limits)
-    batcher = TickBatcher(metrics.batch)
-    predict = PredictRoute(holder, follower.absence, intakes, batcher, metrics)
+    outbox = Outbox(recorder)
+    batcher = TickBatcher(metrics.batch, outbox.send)
+    predict = PredictRoute(holder, follower.absence, intakes, batcher, metrics, recorder)
     token = AdminToken(settings.serving_admin_token_file)
 
     @asynccontextmanager
@@ -54,6 +62,7 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
         await follower.stop()
         watch.cancel()
         predict.close()
+        recorder.close()
         holder.close()
 
     app = FastAPI(
@@ -78,7 +87,7 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
     at_paths: list[WireProtocol] = [NativeProtocol(limits), MlflowProtocol(limits)]
     addresses = Addresses(at_paths, InferenceProtocol(limits).at)
     ids = RequestIds()
-    direct = DirectRoute(addresses, holder, intakes, batcher, metrics, ids, drain)
+    direct = DirectRoute(addresses, holder, intakes, batcher, outbox, metrics, recorder, ids, drain)
     return Edge(app, predict, direct, addresses, holder, metrics, ids)
 
 

@@ -83,7 +83,11 @@ def build_server(folder: Path, registry: FolderRegistry | None = None, **values:
     token = folder / "token"
     token.write_text(f"{TOKEN}\n")
     values = {"serving_admin_token_file": token, "serving_poll_interval_s": 60.0, **values}
-    settings = ServingSettings(model_uri=str(URI), serving_cache_dir=folder / "cache", **values)
+    folders = {
+        "serving_cache_dir": folder / "cache",
+        "serving_prediction_log_dir": folder / "predictions",
+    }
+    settings = ServingSettings(model_uri=str(URI), **folders, **values)
     registry = registry or FolderRegistry(folder / "registry")
     cache = VersionCache(settings.serving_cache_dir, settings.serving_cache_versions)
     cache.prepare()

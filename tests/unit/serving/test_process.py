@@ -59,7 +59,11 @@ def test_what_keeps_it_from_starting_is_one_sentence(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         if environment.get("SERVING_PORT") == "taken":
             environment = {"SERVING_PORT": str(taken.getsockname()[1])}
-        defaults = {"SERVING_CACHE_DIR": str(tmp_path), "SERVING_HOST": "127.0.0.1"}
+        defaults = {
+            "SERVING_CACHE_DIR": str(tmp_path),
+            "SERVING_PREDICTION_LOG_DIR": str(tmp_path / "predictions"),
+            "SERVING_HOST": "127.0.0.1",
+        }
         for name, value in ({"MODEL_URI": "models:/toy@champion"} | defaults | environment).items():
             monkeypatch.setenv(name, value)
         assert main() == 2

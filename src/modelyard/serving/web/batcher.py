@@ -32,10 +32,12 @@ class TickBatcher:
 
     Args:
         observe: called with the number of rows of each call of a model.
+        settle: called when all that was scored together is done.
     """
 
-    def __init__(self, observe: Callable[[int], None]) -> None:
+    def __init__(self, observe: Callable[[int], None], settle: Callable[[], None]) -> None:
         self._observe = observe
+        self._settle = settle
         self._waiting: list[_Waiting] = []
         self._arrived = 0
         self._was_lone = True
@@ -47,6 +49,7 @@ class TickBatcher:
             asyncio.get_running_loop().call_soon(self._end_tick)
             if self._was_lone:
                 self._score_group([_Waiting(snapshot, table, done)])
+                self._settle()
                 return
         snapshot.usage.enter()
         self._waiting.append(_Waiting(snapshot, table, done))
@@ -56,6 +59,7 @@ class TickBatcher:
         waiting, self._waiting = self._waiting, []
         for _, group in groupby(waiting, key=_kind):
             self._score_group(list(group))
+        self._settle()
         for item in waiting:
             item.snapshot.usage.leave()
 

@@ -7,7 +7,7 @@ runs in this process, an answer. Everything else is declined, and the caller let
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 from time import perf_counter
 
 from starlette.types import Scope
@@ -19,7 +19,6 @@ from modelyard.serving.protocols.body import Heads
 from modelyard.serving.protocols.exchange import (
     LARGE_BODY_BYTES,
     Addresses,
-    Answer,
     Encode,
     Form,
     Intakes,
@@ -29,11 +28,11 @@ from modelyard.serving.rows.problem import Headers, Problem
 from modelyard.serving.web.batcher import TickBatcher
 from modelyard.serving.web.drain import Drain
 from modelyard.serving.web.metrics import ServingMetrics
+from modelyard.serving.web.outbox import Outbox, Reply
+from modelyard.serving.web.recorder import Recorder
 from modelyard.serving.web.request_id import Marks, RequestIds
 
 _OK = b"HTTP/1.1 200 OK\r\n"
-Reply = Callable[[Answer | None], None]
-"""Takes the answer of a request, or None when it was declined."""
 
 
 class Entry:
@@ -54,8 +53,10 @@ class DirectRoute:
         addresses: which protocol is spoken where.
         holder: what is served.
         intakes: what a snapshot takes.
-        batcher: scores.
+        batcher: scores; where it settles, it has to send what is in `outbox`.
+        outbox: keeps answers until they are logged.
         metrics: counts.
+        recorder: logs.
         ids: names the requests.
         drain: whether clients should go elsewhere.
     """
@@ -66,7 +67,9 @@ class DirectRoute:
         holder: Holder,
         intakes: Intakes,
         batcher: TickBatcher,
+        outbox: Outbox,
         metrics: ServingMetrics,
+        recorder: Recorder,
         ids: RequestIds,
         drain: Drain,
     ) -> None:
@@ -79,7 +82,9 @@ class DirectRoute:
         self._intakes = intakes
         self._max_concurrency = intakes.limits.max_concurrency
         self._batcher = batcher
+        self._outbox = outbox
         self._metrics = metrics
+        self._recorder = recorder
         self._ids = ids
         self._head = b""
         self._head_of: tuple[Headers, Headers] = ([], [])
@@ -120,8 +125,8 @@ class DirectRoute:
             reply(None)
             return
         metrics.in_flight += 1
-        asked = _Asked(snapshot, encode, entry.label, started, metrics, reply)
-        self._batcher.submit(snapshot, table, asked.end)
+        end = partial(self._end, snapshot, encode, entry, body, started, reply)
+        self._batcher.submit(snapshot, table, end)
 
     def flush(self) -> None:
         """Reply to all that wait for the end of this tick."""
@@ -135,48 +140,38 @@ class DirectRoute:
             self._head_of = (defaults, headers)
         return self._head
 
+    def _end(
+        self,
+        snapshot: Snapshot,
+        encode: Encode,
+        entry: Entry,
+        body: bytes,
+        started: float,
+        reply: Reply,
+        predictions: Predictions | Exception,
+    ) -> None:
+        """Answer with `predictions`; decline when there are none that can be written."""
+        metrics = self._metrics
+        metrics.in_flight -= 1
+        if isinstance(predictions, Exception):
+            self._outbox.add(reply, None)
+            return
+        try:
+            answer = encode(snapshot, predictions)
+        except Exception:  # noqa: BLE001 - the ordinary way comes to the same, and says so
+            self._outbox.add(reply, None)
+            return
+        metrics.prediction(entry.label, 200, perf_counter() - started)
+        metrics.scores.add(snapshot, predictions)
+        self._recorder.add(snapshot, entry.label, entry.marks, len(predictions), body, answer[0])
+        self._outbox.add(reply, answer)
+
     def _look_up(self, url: bytes) -> tuple[WireProtocol, Scope] | None:
         if b"%" in url or b"?" in url or not url.isascii():
             return None
         path = url.decode("ascii")
         protocol = self._addresses.at(path)
         return None if protocol is None else (protocol, _scope(path))
-
-
-class _Asked:
-    """A request that waits for its predictions."""
-
-    __slots__ = ("_encode", "_label", "_metrics", "_reply", "_snapshot", "_started")
-
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        encode: Encode,
-        label: str,
-        started: float,
-        metrics: ServingMetrics,
-        reply: Reply,
-    ) -> None:
-        self._snapshot = snapshot
-        self._encode = encode
-        self._label = label
-        self._started = started
-        self._metrics = metrics
-        self._reply = reply
-
-    def end(self, predictions: Predictions | Exception) -> None:
-        """Reply with `predictions`; decline when there are none that can be written."""
-        self._metrics.in_flight -= 1
-        self._reply(None if isinstance(predictions, Exception) else self._written(predictions))
-
-    def _written(self, predictions: Predictions) -> Answer | None:
-        try:
-            answer = self._encode(self._snapshot, predictions)
-        except Exception:  # noqa: BLE001 - the ordinary way comes to the same, and says so
-            return None
-        self._metrics.prediction(self._label, 200, perf_counter() - self._started)
-        self._metrics.scores.add(self._snapshot, predictions)
-        return answer
 
 
 def _scope(path: str) -> Scope:

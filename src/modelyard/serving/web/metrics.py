@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from modelyard.serving.following.follower import Follower
 from modelyard.serving.model.holder import Holder
+from modelyard.serving.web.recorder import Recorder
 from modelyard.serving.web.scores import Scores
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0)
@@ -54,9 +55,10 @@ class Tally:
 class ServingMetrics(Collector):
     """Counts, and tells when it is asked. Used from the event loop's thread only."""
 
-    def __init__(self, holder: Holder, follower: Follower) -> None:
+    def __init__(self, holder: Holder, follower: Follower, recorder: Recorder) -> None:
         self._holder = holder
         self._follower = follower
+        self._recorder = recorder
         self._requests: Counter[tuple[str, int]] = Counter()
         self._refusals: Counter[str] = Counter()
         self._seconds: defaultdict[str, Tally] = defaultdict(lambda: Tally(_SECONDS))
@@ -128,6 +130,14 @@ class ServingMetrics(Collector):
         yield GaugeMetricFamily(
             "modelyard_in_flight", "Requests for predictions under way.", value=self.in_flight
         )
+        logged = CounterMetricFamily(
+            "modelyard_predictions_logged",
+            "Requests for predictions in the log of predictions; lost: it could not be written.",
+            labels=["result"],
+        )
+        logged.add_metric(["written"], self._recorder.written)
+        logged.add_metric(["lost"], self._recorder.lost)
+        yield logged
         yield from self._model_metrics()
 
     def _model_metrics(self) -> Iterator[Metric]:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from time import perf_counter
+from typing import NamedTuple
 
 from starlette.types import Receive, Scope, Send
 
@@ -40,6 +41,7 @@ from modelyard.serving.web.collector import Collector
 from modelyard.serving.web.deadlines import Deadlines
 from modelyard.serving.web.line_limit import LineLimit
 from modelyard.serving.web.metrics import ServingMetrics
+from modelyard.serving.web.recorder import Recorder
 from modelyard.serving.web.request_id import Marks, log_fields
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,15 @@ log = logging.getLogger(__name__)
 _CLIENT_GONE = 499  # nginx's number; nobody reads it but the metrics
 _SERVER_ERROR = 500
 _LINES_A_SECOND = 10
+
+
+class _Predicted(NamedTuple):
+    """What was asked, and what came of it."""
+
+    snapshot: Snapshot
+    request: bytes
+    predictions: Predictions
+    answer: Answer
 
 
 class PredictRoute:
@@ -58,6 +69,7 @@ class PredictRoute:
         intakes: what a snapshot takes.
         batcher: scores the rows of those models that run in this process.
         metrics: counts.
+        recorder: logs.
     """
 
     def __init__(
@@ -67,12 +79,14 @@ class PredictRoute:
         intakes: Intakes,
         batcher: TickBatcher,
         metrics: ServingMetrics,
+        recorder: Recorder,
     ) -> None:
         self._holder = holder
         self._absence = absence
         self._intakes = intakes
         self._limits = limits = intakes.limits
         self._metrics = metrics
+        self._recorder = recorder
         self._batcher = batcher
         self._collector = Collector(metrics.batch)
         self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="predict")
@@ -96,14 +110,15 @@ class PredictRoute:
         """Answer one request; the answer has the headers `marks`."""
         started = perf_counter()
         try:
-            body, headers = await self._answer(protocol, scope, receive, heads)
+            predicted = await self._answer(protocol, scope, receive, heads)
         except ClientGoneError:
             self._metrics.prediction(protocol.label, _CLIENT_GONE, perf_counter() - started)
             return
         except Exception as error:  # noqa: BLE001 - the one place where errors become answers
             status, body, headers = self._refuse(protocol, error, marks)
         else:
-            status = 200
+            status, (body, headers) = 200, predicted.answer
+            self._keep(predicted, protocol.label, marks)
         headers = [*headers, (b"content-length", b"%d" % len(body)), *marks]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -111,8 +126,8 @@ class PredictRoute:
 
     async def _answer(
         self, protocol: WireProtocol, scope: Scope, receive: Receive, heads: Heads
-    ) -> Answer:
-        """Within the limits on concurrency and time: the answer."""
+    ) -> _Predicted:
+        """Within the limits on concurrency and time: the predictions and the answer."""
         form = protocol.form(scope, heads)
         form.body.check_announced(heads)
         if self._metrics.in_flight >= self._limits.max_concurrency:
@@ -148,7 +163,7 @@ class PredictRoute:
             raise _too_busy()
         self._batches.add(task)
 
-    async def _predict(self, snapshot: Snapshot, form: Form, body: bytes) -> Answer:
+    async def _predict(self, snapshot: Snapshot, form: Form, body: bytes) -> _Predicted:
         intake = self._intakes.of(snapshot)
         waits_elsewhere = snapshot.queued is not None
         if len(body) > LARGE_BODY_BYTES or not (snapshot.runs_inline or waits_elsewhere):
@@ -158,15 +173,14 @@ class PredictRoute:
             predictions = await self._collector.submit(snapshot, table)
         else:
             predictions = await self._score_in_tick(snapshot, table)
-        self._metrics.scores.add(snapshot, predictions)
-        return encode(snapshot, predictions)
+        return _Predicted(snapshot, body, predictions, encode(snapshot, predictions))
 
     def _score_in_tick(self, snapshot: Snapshot, table: Table) -> asyncio.Future[Predictions]:
         outcome: asyncio.Future[Predictions] = asyncio.get_running_loop().create_future()
         self._batcher.submit(snapshot, table, partial(_resolve, outcome))
         return outcome
 
-    async def _predict_in_thread(self, intake: Intake, form: Form, body: bytes) -> Answer:
+    async def _predict_in_thread(self, intake: Intake, form: Form, body: bytes) -> _Predicted:
         snapshot = intake.snapshot
 
         def work() -> tuple[Predictions, Answer]:
@@ -180,8 +194,14 @@ class PredictRoute:
         job.add_done_callback(lambda _: snapshot.usage.leave())  # also when nobody waits any more
         predictions, answer = await asyncio.shield(job)
         self._metrics.batch(len(predictions))
+        return _Predicted(snapshot, body, predictions, answer)
+
+    def _keep(self, predicted: _Predicted, label: str, marks: Marks) -> None:
+        """In metrics and log, before the answer goes out."""
+        snapshot, request, predictions, (answer, _) = predicted
         self._metrics.scores.add(snapshot, predictions)
-        return answer
+        self._recorder.add(snapshot, label, marks, len(predictions), request, answer)
+        self._recorder.write()
 
     def _refuse(
         self, protocol: WireProtocol, error: Exception, marks: Marks

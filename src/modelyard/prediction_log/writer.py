@@ -1,0 +1,119 @@
+"""Appends to the log of predictions, and keeps the folder within its bounds."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import platform
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Thread
+
+from modelyard.errors import ConfigError
+
+SUFFIX = ".ndjson"
+FILE_BYTES = 16 * 2**20
+"""A full file; the bounds of the folder are held to within one file a server."""
+
+_SECONDS_A_DAY = 86_400
+
+
+class LogWriter:
+    """Appends lines to files of its own in `folder`. Used from one thread.
+
+    What was appended is with the operating system: it outlives the process, however that ends. A
+    machine that loses its power may lose the seconds that were not yet on the disk.
+
+    Args:
+        folder: several servers may share it.
+        max_bytes: what all files together may hold; the oldest go.
+        max_age_s: files that were last written longer ago go.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int, max_age_s: float) -> None:
+        self._folder = folder
+        self._max_bytes = max_bytes
+        self._max_age_s = max_age_s
+        self._file: int | None = None
+        self._size = 0
+        self._day = -1
+
+    def prepare(self) -> None:
+        """Make the folder.
+
+        Raises:
+            ConfigError: it cannot be made, or not written.
+        """
+        fault = ""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            fault = error.strerror or str(error)
+        else:
+            if not os.access(self._folder, os.W_OK | os.X_OK):
+                fault = "no permission to write"
+        if fault:
+            raise ConfigError(
+                f"The folder {self._folder} for the log of predictions cannot be used ({fault}).",
+                fix="Set SERVING_PREDICTION_LOG_DIR to one that this user may write, or "
+                "SERVING_PREDICTION_LOG=off.",
+            )
+
+    def append(self, lines: bytes) -> None:
+        """Write whole lines; all of them, or none.
+
+        Raises:
+            OSError: the disk is full, or worse.
+        """
+        day = int(time.time()) // _SECONDS_A_DAY
+        if self._file is None or self._size >= FILE_BYTES or day != self._day:
+            self._begin_file(day)
+        assert self._file is not None
+        written = os.write(self._file, lines)
+        if written != len(
+            lines
+        ):  # what there was room for; the next line must not follow half a one
+            os.ftruncate(self._file, self._size)
+            raise OSError(f"only {written} of {len(lines)} bytes could be written")
+        self._size += written
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def _begin_file(self, day: int) -> None:
+        self.close()
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}-{platform.node()}-{os.getpid()}{SUFFIX}"
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        file = os.open(self._folder / name, flags, 0o640)
+        fcntl.flock(file, fcntl.LOCK_SH)
+        self._file, self._size, self._day = file, 0, day
+        bounds = (self._folder, self._max_bytes, self._max_age_s)
+        # a file system may take its time to remove, and requests wait
+        Thread(target=remove_oldest, args=bounds, name="prediction-log", daemon=True).start()
+
+
+def remove_oldest(folder: Path, max_bytes: int, max_age_s: float) -> None:
+    """Remove the oldest files over the bounds; never one that a server writes."""
+    oldest = time.time() - max_age_s
+    total = 0
+    for path in sorted(folder.glob(f"*{SUFFIX}"), reverse=True):  # names begin with a time
+        with suppress(OSError):  # gone: another server removes too
+            facts = path.stat()
+            total += facts.st_size
+            if (total > max_bytes or facts.st_mtime < oldest) and _is_free(path):
+                path.unlink()
+
+
+def _is_free(path: Path) -> bool:
+    """Whether no server holds the file."""
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True

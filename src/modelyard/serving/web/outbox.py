@@ -1,0 +1,36 @@
+"""Answers that wait until their predictions are logged.
+
+All answers of one call of the model share one write to the log: what a client has got is there,
+even if the process is killed in that moment, and the system is asked once, not once a request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from modelyard.serving.protocols.exchange import Answer
+from modelyard.serving.web.recorder import Recorder
+
+Reply = Callable[[Answer | None], None]
+"""Takes the answer of a request, or None when it was declined."""
+
+
+class Outbox:
+    """Used from the event loop's thread only."""
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
+        self._waiting: list[tuple[Reply, Answer | None]] = []
+
+    def add(self, reply: Reply, answer: Answer | None) -> None:
+        """Let `reply` have the answer when all is sent."""
+        self._waiting.append((reply, answer))
+
+    def send(self) -> None:
+        """Write the log, then reply to all that wait."""
+        if not self._waiting:
+            return
+        waiting, self._waiting = self._waiting, []
+        self._recorder.write()
+        for reply, answer in waiting:
+            reply(answer)
