@@ -261,3 +261,23 @@ def test_a_trace_and_an_id_go_through_to_the_answer_and_the_log(url: str, server
     (line,) = [x for x in server.log() if x.get("request_id") == headers["X-Request-Id"]]
     assert line["trace_id"] == trace.split("-")[1]
     assert "invalid-input" in line["message"]
+
+
+def test_monitors_may_ask_with_head(url: str):
+    with requests.Session() as session:
+        for path in (
+            "/health",
+            "/livez",
+            "/model",
+            "/metrics",
+            "/ping",
+            "/v2/health/ready",
+            "/docs",
+        ):
+            whole = session.get(f"{url}{path}", timeout=10)
+            head = session.head(f"{url}{path}", timeout=10)
+            assert (head.status_code, head.content) == (200, b""), path
+            assert head.headers["content-type"] == whole.headers["content-type"]
+            assert head.headers["x-request-id"]
+        assert session.head(f"{url}/nothing", timeout=10).status_code == 404
+        assert session.head(f"{url}/predict", timeout=10).status_code == 405

@@ -70,6 +70,8 @@ class Edge:
 
     async def _pass_on(self, scope: Scope, receive: Receive, send: Send, marks: Marks) -> None:
         fields = log_fields(marks)
+        if scope["method"] == "HEAD":  # FastAPI knows GET only; uvicorn leaves the body out
+            scope = {**scope, "method": "GET"}
         scope.setdefault("state", {})[REQUEST_ID] = fields["request_id"]
 
         async def send_marked(message: Message) -> None:
