@@ -74,7 +74,7 @@ check: .venv/.ready ## format, lint, types, import rules, unit tests: under a mi
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest tests/unit -q -n auto --dist loadfile
+	$(BIN)/pytest tests/unit -q -n auto --dist worksteal
 
 format: .venv/.ready ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix
@@ -83,7 +83,7 @@ format: .venv/.ready ## format the code and mend what ruff can mend
 test: check integration stack ## everything; the stack tests need a Docker engine (make engine)
 
 unit: .venv/.ready ## unit tests alone
-	$(BIN)/pytest tests/unit -n auto --dist loadfile
+	$(BIN)/pytest tests/unit -n auto --dist worksteal
 
 integration: .venv/.ready ## real MLflow, Postgres, S3 and DVC; no Docker, no root
 	$(BIN)/pytest tests/integration -n 2 --dist loadfile

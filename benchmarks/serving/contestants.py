@@ -40,8 +40,10 @@ class Contestant:
 
 
 def ours(registry: Registry, name: str, *, cache: str = "", token: Path | None = None) -> Host:
-    """Modelyard as its image runs it: metrics, logs (of predictions too), limits, request ids and
-    deadlines are on."""
+    """Modelyard as its image runs it.
+
+    Metrics, logs (of predictions too), limits, request ids and deadlines are on.
+    """
 
     def program(port: int) -> Program:
         environment = {

@@ -22,6 +22,7 @@ class Server(ThreadingHTTPServer):
     """Answers as version 7 does, or as `misbehaviour` says."""
 
     misbehaviour = ""
+    hang_s = 0.5
     connections = 0
 
 
@@ -43,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
             "model": {"version": "6" if does == "torn" else "7"},
         }
         if does == "hang":
-            time.sleep(1)
+            time.sleep(self.server.hang_s)
         if does == "close":
             self.close_connection = True
             return
@@ -86,10 +87,10 @@ def url_of(server: Server) -> str:
 def test_every_kind_of_wrong_answer_is_a_failure_of_its_phase(server, misbehaviour, fault):
     options = {"row": numbered_row, "check": is_numbered, "timeout_s": 0.3}
     with Traffic(url_of(server), 100, **options) as traffic:
-        time.sleep(0.2)
+        time.sleep(0.1)
         server.misbehaviour = misbehaviour
         traffic.mark("wrong")
-        time.sleep(0.3)
+        time.sleep(0.2)
     report = traffic.report()
     wrong = report.phase("wrong")
     assert wrong.failed == wrong.requests > 5
@@ -121,7 +122,7 @@ def test_a_time_counts_from_the_moment_the_request_was_due(server):
     server.misbehaviour = "hang"
     with Traffic(url_of(server), 10, row=numbered_row, connections=1) as traffic:
         time.sleep(0.35)
-    assert traffic.report().phase(STEADY).max_ms > 2000
+    assert traffic.report().phase(STEADY).max_ms > 2 * server.hang_s * 1000
 
 
 def test_the_command_marks_by_time_and_tells_a_script_what_failed(server):

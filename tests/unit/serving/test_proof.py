@@ -122,8 +122,8 @@ def test_a_graph_that_holds_more_than_it_may_is_refused(tmp_path: Path):
 
 def test_an_endless_graph_is_ended_with_its_process(tmp_path: Path):
     before = children()
-    with pytest.raises(ModelRefusedError, match=r"not opened and asked within 2 s"):
-        prove(version_of(tmp_path, endless_loop), ProofLimits(seconds=2))
+    with pytest.raises(ModelRefusedError, match=r"not opened and asked within 1 s"):
+        prove(version_of(tmp_path, endless_loop), ProofLimits(seconds=1))
     assert children() == before
 
 
@@ -152,7 +152,7 @@ def test_a_process_that_is_killed_says_how_it_ended(tmp_path: Path):
 @pytest.mark.parametrize("graph", [memory_bomb, endless_loop])
 def test_while_one_is_refused_the_old_version_answers(make_server: MakeServer, graph):
     server = make_server()
-    loader = limited(server, ProofLimits(512 * 2**20, seconds=3))
+    loader = limited(server, ProofLimits(512 * 2**20, seconds=1.5))
     old = loader.load(server.registry.add(1), None)
     server.holder.replace(old)
     bad = server.registry.add(2, contract=ONE_INPUT, graph=graph)
@@ -163,6 +163,7 @@ def test_while_one_is_refused_the_old_version_answers(make_server: MakeServer, g
         async with server.client() as client:
             while not loading.done():
                 found.append((await client.post("/predict", json=ROW)).json()["prediction"])
+                await asyncio.sleep(0.005)  # the graph gets what this process leaves of the cores
         with pytest.raises(ModelRefusedError):
             await loading
         return found

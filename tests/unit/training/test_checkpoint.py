@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -31,9 +32,19 @@ def state(epoch: int) -> dict:
     return {"progress": {"epoch": epoch}, "weights": torch.full((2,), float(epoch))}
 
 
-def die(root: Path, run_id: str) -> None:
-    done = subprocess.run([sys.executable, "-c", DIE, root, run_id], check=False)
+@pytest.fixture(scope="module")
+def died(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a run left that was killed; the process needs a second for its torch, so it is one."""
+    root = tmp_path_factory.mktemp("died")
+    done = subprocess.run([sys.executable, "-c", DIE, root, "first"], check=False)
     assert done.returncode == -9
+    return root
+
+
+@pytest.fixture
+def left(died: Path, tmp_path: Path) -> Path:
+    """The same for one test to change."""
+    return shutil.copytree(died, tmp_path / "left")
 
 
 def fail(root: Path, key: str, run_id: str, error: Exception, **given) -> None:
@@ -42,18 +53,17 @@ def fail(root: Path, key: str, run_id: str, error: Exception, **given) -> None:
         raise error
 
 
-def test_a_killed_run_is_found_and_its_successor_takes_over(tmp_path: Path):
-    die(tmp_path, "first")
-    earlier = find_interrupted(tmp_path, "key")
+def test_a_killed_run_is_found_and_its_successor_takes_over(left: Path):
+    earlier = find_interrupted(left, "key")
     assert earlier is not None
     assert (earlier.run_id, earlier.epoch) == ("first", 3)
-    with kept_checkpoints(tmp_path, "key", "second", earlier, print) as checkpoints:
+    with kept_checkpoints(left, "key", "second", earlier, print) as checkpoints:
         assert torch.equal(checkpoints.load()["weights"], torch.ones(2))
         assert earlier.folder.is_dir()  # until the successor has a checkpoint of its own
         checkpoints.save(state(4))
         assert not earlier.folder.exists()
-    assert find_interrupted(tmp_path, "key") is None
-    assert list((tmp_path / "checkpoints").iterdir()) == []
+    assert find_interrupted(left, "key") is None
+    assert list((left / "checkpoints").iterdir()) == []
 
 
 def test_a_run_at_work_is_not_found(tmp_path: Path):
@@ -62,20 +72,18 @@ def test_a_run_at_work_is_not_found(tmp_path: Path):
         assert find_interrupted(tmp_path, "key") is None
 
 
-def test_an_interrupted_run_is_taken_over_once(tmp_path: Path):
-    die(tmp_path, "first")
-    earlier = find_interrupted(tmp_path, "key")
+def test_an_interrupted_run_is_taken_over_once(left: Path):
+    earlier = find_interrupted(left, "key")
     assert earlier is not None
-    assert find_interrupted(tmp_path, "key") is None
+    assert find_interrupted(left, "key") is None
     earlier.release()
-    again = find_interrupted(tmp_path, "key")
+    again = find_interrupted(left, "key")
     assert again is not None
     again.release()
 
 
-def test_another_experiment_is_not_found(tmp_path: Path):
-    die(tmp_path, "first")
-    assert find_interrupted(tmp_path, "other") is None
+def test_another_experiment_is_not_found(left: Path):
+    assert find_interrupted(left, "other") is None
     keys = {
         experiment_key({"seed": 7}, "md5", "commit"),
         experiment_key({"seed": 8}, "md5", "commit"),
@@ -96,11 +104,10 @@ def test_a_run_that_failed_can_be_resumed_unless_it_would_fail_again(tmp_path: P
     assert find_interrupted(tmp_path, "key") is None
 
 
-def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path):
-    die(tmp_path, "first")
-    (path,) = tmp_path.rglob("checkpoint.pt")
+def test_a_damaged_checkpoint_is_passed_over(left: Path):
+    (path,) = left.rglob("checkpoint.pt")
     path.write_bytes(path.read_bytes()[:100])
-    assert find_interrupted(tmp_path, "key") is None
+    assert find_interrupted(left, "key") is None
 
 
 def test_only_the_newest_leftovers_are_kept(tmp_path: Path):
