@@ -9,11 +9,16 @@ local COPIED = {"content-type", "inference-header-content-length", "x-request-id
 
 local under_way = 0
 local counts = {sent = 0, dropped = 0, failed = 0}
+local keys = {present = 0, absent = 0}
 
 core.register_action("sticky_key", {"http-req"}, function(txn)
-  local _, _, header = string.find(txn:get_var("txn.split"), "^[^:]*:[^:]*:(.*)$")
-  if header and header ~= "" then
-    txn:set_var("txn.key", txn.sf:req_fhdr(header))
+  local _, _, header = string.find(txn:get_var("txn.split"), "^[^:]*:[^:]*:([^:]+)")
+  local key = header and txn.sf:req_fhdr(header) or ""
+  if key == "" then  -- it is drawn by lot, and somebody should know
+    keys.absent = keys.absent + 1
+  else
+    keys.present = keys.present + 1
+    txn:set_var("txn.key", key)
   end
 end)
 
@@ -44,14 +49,15 @@ core.register_action("shadow", {"http-req"}, function(txn)
   end)
 end)
 
--- on the control socket: `show shadow`
-core.register_cli({"show", "shadow"}, "show shadow: copies of requests, by what became of them", function(applet)
+-- on the control socket: `show arms`
+core.register_cli({"show", "arms"}, "show arms: copies of requests by what became of them, keys of A/B", function(applet)
   applet:send(string.format(
-    "sent=%d dropped=%d failed=%d\n", counts.sent, counts.dropped, counts.failed))
+    "sent=%d dropped=%d failed=%d present=%d absent=%d\n",
+    counts.sent, counts.dropped, counts.failed, keys.present, keys.absent))
 end)
 
 -- Prometheus text; the answers themselves are counted by HAProxy's exporter (backend challengers).
-core.register_service("shadow_metrics", "http", function(applet)
+core.register_service("arms_metrics", "http", function(applet)
   local text = "# TYPE modelyard_shadow_requests counter\n"
     .. "# HELP modelyard_shadow_requests Copies of requests for the challenger, by what became of them.\n"
   for _, result in ipairs({"sent", "dropped", "failed"}) do
@@ -60,6 +66,11 @@ core.register_service("shadow_metrics", "http", function(applet)
   end
   text = text .. "# TYPE modelyard_shadow_in_flight gauge\n"
     .. "modelyard_shadow_in_flight " .. under_way .. "\n"
+    .. "# TYPE modelyard_ab_requests counter\n"
+    .. "# HELP modelyard_ab_requests Requests under A/B, by whether they carried the key.\n"
+  for _, key in ipairs({"present", "absent"}) do
+    text = text .. string.format('modelyard_ab_requests_total{key="%s"} %d\n', key, keys[key])
+  end
   applet:set_status(200)
   applet:add_header("content-type", "text/plain; version=0.0.4")
   applet:add_header("content-length", #text)

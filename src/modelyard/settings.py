@@ -267,7 +267,7 @@ class TrafficSettings(BaseSettings):
         "http://challenger:8000", description="Address of the challengers."
     )
     traffic_poll_interval_s: float = Field(
-        0.25, gt=0, le=5, description="Seconds between two looks at the gateway."
+        0.25, gt=0, le=1, description="Seconds between two looks at the gateway."
     )
     traffic_window_s: float = Field(
         30.0, gt=0, description="Seconds of traffic by which the challenger is judged."

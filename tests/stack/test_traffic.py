@@ -15,6 +15,7 @@ from benchmarks.traffic import Traffic
 
 from stack.challengers import HANG, NAN, RAISE, SCORE, SLOW, URI, arm, register_moody, row
 from stack.driver import FIGURES, Stack, wait_for
+from stack.replicas import KILL, docker
 
 COMMAND = ("python", "-m", "modelyard.cli.traffic")
 NONE: Mapping[str, str] = {}
@@ -113,19 +114,31 @@ def test_changing_the_split_loses_nothing(challenged: Stack) -> None:
     FIGURES.append(f"five changes of the split: 0 of {report.requests} requests failed")
 
 
-def test_a_key_always_meets_the_same_arm(challenged: Stack) -> None:
-    traffic(challenged, "--ab", "50", "--by-header", "X-Account")
+@pytest.mark.parametrize("header", ["X-Account", "X-Forwarded-For"])
+def test_a_key_always_meets_the_same_arm(challenged: Stack, header: str) -> None:
+    traffic(challenged, "--ab", "50", "--by-header", header)
     met = {
-        key: set(arms(ask(challenged, 4, headers={"X-Account": f"account-{key}"})))
-        for key in range(60)
+        key: set(arms(ask(challenged, 4, headers={header: f"10.0.0.{key}"}))) for key in range(60)
     }
     assert all(len(found) == 1 for found in met.values()), met
     shares = Counter(found.pop() for found in met.values())
     assert 12 <= shares["challenger"] <= 48, shares
 
-    # without the header the client's address is the key, and without --by-header X-User-Id is it
-    assert len(arms(ask(challenged, 20))) == 1
-    assert traffic(challenged, "--ab", "50")["plan"]["header"] == "X-User-Id"
+
+def test_without_a_key_it_is_drawn_by_lot_and_told(challenged: Stack) -> None:
+    plan = traffic(challenged, "--ab")["plan"]
+    assert (plan["share_percent"], plan["header"]) == (50, "X-User-Id")
+    # all of them from one address, as behind Docker's own translation of addresses every client is
+    found = arms(ask(challenged, 200))
+    assert 60 <= found["challenger"] <= 140, found  # five standard deviations
+    arms(ask(challenged, 10, headers={"X-User-Id": "ada"}))
+    told = wait_for(
+        "the counts of keys",
+        lambda: (told := traffic(challenged))["with_key"] + told["without_key"] == 210 and told,
+    )
+    assert (told["with_key"], told["without_key"]) == (10, 200)
+    said = challenged.compose("exec", "-T", "traffic", *COMMAND).stdout
+    assert "200 of 210 requests had none" in said
 
 
 def test_a_named_version_is_not_split(challenged: Stack) -> None:
@@ -157,6 +170,17 @@ def test_a_shadow_sees_every_request_and_no_client_sees_it(challenged: Stack) ->
     assert report["challenger"]["requests"] > 100
     assert report["challenger"]["mean_score"] == SCORE
     assert report["champion"]["mean_score"] != SCORE
+    for arm_report in (report["challenger"], report["champion"]):
+        assert arm_report["p10_score"] <= arm_report["p50_score"] <= arm_report["p90_score"]
+    assert 0.1 <= report["challenger"]["p10_score"] <= report["challenger"]["p90_score"] <= 0.15
+    told = challenged.python(
+        "mlflow",
+        "import urllib.request as u; print(u.urlopen('http://traffic:8405/metrics')"
+        ".read().decode())",
+    )
+    for name in ("predict_seconds", "prediction_scores"):
+        for one in ("champion", "challenger"):
+            assert f'modelyard_traffic_{name}_count{{arm="{one}"}}' in told
 
 
 def test_a_hanging_shadow_is_dropped_ended_and_not_felt(challenged: Stack) -> None:
@@ -210,6 +234,31 @@ def test_it_can_be_turned_on_again_after_an_end(challenged: Stack) -> None:
     assert not traffic(challenged)["plan"]["aborted"], "old failures do not count"
 
 
+def test_an_end_that_cannot_be_saved_holds_over_a_restart(challenged: Stack) -> None:
+    wait_for("a challenger that answers", lambda: answers(challenged), 60)
+    traffic(challenged, "--canary", "50")
+    lock = "from pathlib import Path; lock = Path('/var/lib/modelyard/plan.lock'); "
+    challenged.python("traffic", f"{lock}lock.unlink(); lock.mkdir()")  # nothing can be written
+    try:
+
+        def aborted() -> dict[str, Any] | None:
+            ask(challenged, 24, RAISE)
+            told = traffic(challenged)
+            return told if told["plan"]["aborted"] else None
+
+        assert "cannot be saved" in wait_for("the end of the canary", aborted)["trouble"]
+        assert arms(ask(challenged, 60)) == {"champion": 60}
+        challenged.compose("restart", "traffic")
+        wait_for("its health", lambda: challenged.healthy("traffic"), 60)
+        told = wait_for("its look", lambda: (told := traffic(challenged))["applied"] and told)
+        assert told["plan"]["aborted"]
+        assert arms(ask(challenged, 60)) == {"champion": 60}
+    finally:
+        challenged.python("traffic", f"{lock}lock.rmdir()")
+    wait_for("its saving", lambda: not traffic(challenged)["trouble"])
+    assert traffic(challenged)["plan"]["aborted"]
+
+
 def test_without_a_challenger_the_champion_answers(challenged: Stack) -> None:
     traffic(challenged, "--canary", "100")
     with steady(challenged) as load:
@@ -242,6 +291,71 @@ def test_nobody_gets_the_challenger_while_nobody_watches_it(challenged: Stack) -
     assert arms(ask(challenged, 10)) == {"champion": 10}
     challenged.compose("start", "traffic")
     wait_for("the split", lambda: arms(ask(challenged, 10)) == {"challenger": 10})
+
+
+def watcher(stack: Stack) -> dict[str, Any]:
+    """`docker inspect` of the service `traffic`."""
+    (container,) = stack.containers("traffic")
+    return container
+
+
+@pytest.mark.parametrize("change", [("--canary", "100"), ("--ab", "100")], ids=" ".join)
+def test_a_watcher_that_is_paused_takes_the_challenger_with_it(
+    challenged: Stack, change: tuple[str, ...]
+) -> None:
+    wait_for("a challenger that answers", lambda: answers(challenged), 60)
+    traffic(challenged, *change)
+    with steady(challenged) as load:
+        with challenged.stopped("traffic", how="pause"):
+            wait_for("the champion alone", lambda: arms(ask(challenged, 10)) == {"champion": 10})
+            assert arms(ask(challenged, 60)) == {"champion": 60}
+        wait_for("the split", lambda: arms(ask(challenged, 10)) == {"challenger": 10})
+    assert load.report().failed == 0, load.report().as_text()
+    assert "Nobody had watched" in challenged.compose("logs", "traffic").stdout
+
+
+def test_a_shadow_ends_with_its_watcher_too(challenged: Stack) -> None:
+    def copies() -> int:
+        code = "import urllib.request as u; print(u.urlopen('http://gateway:8404/metrics/arms')"
+        said = challenged.python("mlflow", f"{code}.read().decode())")
+        line = next(line for line in said.splitlines() if '{result="sent"}' in line)
+        return int(line.split()[-1])
+
+    def is_still() -> bool:
+        before = copies()
+        ask(challenged, 5)
+        return copies() == before
+
+    traffic(challenged, "--shadow")
+    before = copies()
+    ask(challenged, 5)
+    wait_for("copies", lambda: copies() > before)
+    with challenged.stopped("traffic", how="pause"):
+        wait_for("no more copies", is_still)
+
+
+def test_a_watcher_that_is_killed_takes_the_challenger_with_it(challenged: Stack) -> None:
+    wait_for("a challenger that answers", lambda: answers(challenged), 60)
+    before = traffic(challenged, "--canary", "100")["plan"]
+    with steady(challenged) as load:
+        # by hand: the engine takes that for an order, and leaves it dead
+        docker("kill", "--signal", "KILL", watcher(challenged)["Name"])
+        wait_for("the champion alone", lambda: arms(ask(challenged, 10)) == {"champion": 10})
+        assert arms(ask(challenged, 60)) == {"champion": 60}
+        assert not watcher(challenged)["State"]["Running"]
+        challenged.compose("start", "traffic")
+        wait_for("the split", lambda: arms(ask(challenged, 10)) == {"challenger": 10})
+        # by itself: the engine starts it again, and it goes on with the plan
+        container = watcher(challenged)
+        docker("exec", container["Name"], "sh", "-c", KILL)
+        wait_for(
+            "a restart", lambda: watcher(challenged)["RestartCount"] > container["RestartCount"]
+        )
+        wait_for("its health", lambda: challenged.healthy("traffic"), 60)
+        wait_for("the split", lambda: arms(ask(challenged, 10)) == {"challenger": 10})
+    assert load.report().failed == 0, load.report().as_text()
+    report = traffic(challenged)
+    assert (report["plan"], report["applied"]) == (before, True)
 
 
 def test_the_status_says_how_predictions_are_split(challenged: Stack) -> None:

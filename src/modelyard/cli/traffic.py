@@ -7,10 +7,11 @@ It runs in the service `traffic`, which alone reaches the gateway's control sock
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
+from typer.core import TyperCommand
 
 from modelyard.cli.connection import AsJson
 from modelyard.cli.output import moment, show_fields, show_json, show_rows
@@ -22,25 +23,48 @@ from modelyard.traffic.report import ArmReport, Report, ask_traffic
 
 _APPLIED_WITHIN_S = 5.0
 _ASK_EVERY_S = 0.05
+_SHOWN_CLASSES = 4
+_USUAL_PERCENT = {"--canary": "10", "--ab": "50"}
 _UP = "docker compose --profile challenger up -d --wait, then make traffic ARGS=..."
+
+
+class _TrafficCommand(TyperCommand):
+    """Takes `--canary` and `--ab` without a number, which Typer's options cannot."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Say the usual number where none is said."""
+        whole: list[str] = []
+        for index, word in enumerate(args):
+            whole.append(word)
+            is_bare = index + 1 == len(args) or args[index + 1].startswith("-")
+            if is_bare and word in _USUAL_PERCENT:
+                whole.append(_USUAL_PERCENT[word])
+        return super().parse_args(ctx, whole)
 
 
 def add_commands(app: typer.Typer) -> None:
     """Add this module's command to `app`."""
-    app.command()(traffic)
+    app.command(cls=_TrafficCommand)(traffic)
 
 
 def traffic(
     canary: Annotated[
-        float | None, typer.Option(help="Percent of predictions that go to the challenger.")
+        float | None,
+        typer.Option(
+            metavar="[PERCENT]", help="Percent of predictions that go to the challenger; 10."
+        ),
     ] = None,
     ab: Annotated[
         float | None,
-        typer.Option("--ab", help="Percent of keys; a key always meets the same arm."),
+        typer.Option(
+            "--ab", metavar="[PERCENT]", help="Percent of keys; a key always meets one arm; 50."
+        ),
     ] = None,
     by_header: Annotated[
         str | None,
-        typer.Option(help=f"Header that holds the key of --ab; {DEFAULT_HEADER} by default."),
+        typer.Option(
+            help=f"Header with the key of --ab, {DEFAULT_HEADER} by default; without it: by lot."
+        ),
     ] = None,
     shadow: Annotated[
         bool, typer.Option("--shadow", help="Copies to the challenger; the champion answers.")
@@ -129,6 +153,7 @@ def _show(report: Report) -> None:
         "trouble": report.trouble,
         "challenger": _challengers(report),
         "copies dropped": str(report.copies_dropped or ""),
+        "keys": _keys(report),
     }
     show_fields("traffic", {"gateway": {name: said for name, said in fields.items() if said}})
     typer.echo()
@@ -144,6 +169,18 @@ def _challengers(report: Report) -> str:
     return "none is ready: the champion answers everything; docker compose ps challenger"
 
 
+def _keys(report: Report) -> str:
+    requests = report.with_key + report.without_key
+    if not requests:
+        return ""
+    if not report.without_key:
+        return f"all {requests} requests had one"
+    return (
+        f"{report.without_key} of {requests} requests had none: "
+        "those were drawn by lot, and meet now this arm, now that"
+    )
+
+
 def _row(name: str, arm: ArmReport) -> dict[str, str]:
     return {
         "arm": name,
@@ -153,7 +190,19 @@ def _row(name: str, arm: ArmReport) -> dict[str, str]:
         "p50 ms": _number(arm.p50_ms),
         "p99 ms": _number(arm.p99_ms),
         "mean score": _number(arm.mean_score),
+        "p10": _number(arm.p10_score),
+        "p50": _number(arm.p50_score),
+        "p90": _number(arm.p90_score),
+        "classes": _classes(arm),
     }
+
+
+def _classes(arm: ArmReport) -> str:
+    rows = sum(arm.classes.values())
+    if not rows:
+        return "-"
+    often = sorted(arm.classes.items(), key=lambda each: -each[1])[:_SHOWN_CLASSES]
+    return ", ".join(f"{name} {n / rows:.1%}" for name, n in often)
 
 
 def _number(value: float | None) -> str:

@@ -20,7 +20,7 @@ from modelyard.traffic.control import GatewayControl
 from modelyard.traffic.judge import Limits
 from modelyard.traffic.metrics import ReportMetrics
 from modelyard.traffic.pages import Pages
-from modelyard.traffic.plan import Plan, PlanStore
+from modelyard.traffic.plan import PlanStore
 from modelyard.traffic.scrape import Scraper
 from modelyard.traffic.watch import Arms, Watch
 
@@ -60,11 +60,10 @@ async def watch(settings: TrafficSettings) -> None:
         access_log=False,
         server_header=False,
     )
-    gateway = GatewayControl(settings.traffic_socket)
     async with httpx.AsyncClient() as client:
         keeper = Watch(
             PlanStore(settings.traffic_state_dir),
-            gateway,
+            GatewayControl(settings.traffic_socket),
             Arms(
                 Scraper(settings.traffic_champion_url, client),
                 Scraper(settings.traffic_challenger_url, client),
@@ -79,8 +78,8 @@ async def watch(settings: TrafficSettings) -> None:
         done, pending = await asyncio.wait((watching, serving), return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
             task.cancel()
-        with suppress(TrafficError):  # nobody watches the challenger: it gets nothing
-            await gateway.split(Plan().entry)
+        with suppress(TrafficError):
+            await keeper.retire()
         for task in done:
             task.result()
 

@@ -18,7 +18,8 @@ _TIMEOUT_S = 1.0
 _ANSWERED = ("hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_other")
 _CHALLENGER = "challenger"
 _BACKENDS = {"ready", "arms", "challengers"}
-_DROPPED = re.compile(r"\bdropped=(\d+)")
+_SPLIT = re.compile(r'value="([^"]*):(\d+)"')
+_TALLY = re.compile(r"^sent=\d+ dropped=(\d+) failed=\d+ present=(\d+) absent=(\d+)$", re.MULTILINE)
 _SUMS = {"BACKEND", "FRONTEND"}
 
 
@@ -40,20 +41,51 @@ class ServerCounts:
 
 
 @dataclass(frozen=True)
+class GatewayTally:
+    """What the gateway counts beside its servers.
+
+    Args:
+        copies_dropped: shadow requests that were not sent.
+        with_key: requests under A/B that carried the key.
+        without_key: those that did not, and were drawn by lot.
+    """
+
+    copies_dropped: int = 0
+    with_key: int = 0
+    without_key: int = 0
+
+    def __add__(self, other: GatewayTally) -> GatewayTally:
+        return GatewayTally(
+            self.copies_dropped + other.copies_dropped,
+            self.with_key + other.with_key,
+            self.without_key + other.without_key,
+        )
+
+    def __sub__(self, other: GatewayTally) -> GatewayTally:
+        return GatewayTally(
+            self.copies_dropped - other.copies_dropped,
+            self.with_key - other.with_key,
+            self.without_key - other.without_key,
+        )
+
+
+@dataclass(frozen=True)
 class GatewayState:
     """The gateway at one moment.
 
     Args:
         entry: the split in force, as `Plan.entry`.
+        until: when it ends by itself, in seconds of Unix time; 0 where it never began.
         servers: counts by "backend/server".
         challengers: challengers that are ready.
-        copies_dropped: shadow requests that were not sent since HAProxy started.
+        tally: counts since HAProxy started.
     """
 
     entry: str
+    until: int
     servers: Mapping[str, ServerCounts]
     challengers: int
-    copies_dropped: int
+    tally: GatewayTally
 
 
 def is_challenger(server: str) -> bool:
@@ -73,27 +105,30 @@ class GatewayControl:
         Raises:
             TrafficError: it does not answer, or not as HAProxy does.
         """
-        text = await self._ask(f"get map {SPLIT_MAP} split; show shadow; show stat")
+        text = await self._ask(f"get map {SPLIT_MAP} split; show arms; show stat")
         answer, mark, table = text.partition("# pxname")
-        _, found, rest = answer.partition('value="')
-        dropped = _DROPPED.search(rest)
-        if not (mark and found and dropped):
+        split, counted = _SPLIT.search(answer), _TALLY.search(answer)
+        if not (mark and split and counted):
             raise TrafficError(
                 "The gateway knows no split.",
                 fix="Its configuration is not the project's configs/gateway: "
                 "docker compose up -d --force-recreate gateway",
             )
         rows = list(csv.DictReader(("pxname" + table).splitlines()))
-        entry = rest.partition('"')[0]
-        return GatewayState(entry, read_servers(rows), _ready(rows), int(dropped[1]))
+        tally = GatewayTally(*map(int, counted.groups()))
+        return GatewayState(split[1], int(split[2]), read_servers(rows), _ready(rows), tally)
 
-    async def split(self, entry: str) -> None:
+    async def split(self, entry: str, until: int = 0) -> None:
         """Put the split `entry` in force, for every request that begins after this.
+
+        Args:
+            entry: as `Plan.entry`.
+            until: seconds of Unix time from which on it is as good as "off", whoever is alive.
 
         Raises:
             TrafficError: the gateway does not answer, or refuses.
         """
-        if answer := (await self._ask(f"set map {SPLIT_MAP} split {entry}")).strip():
+        if answer := (await self._ask(f"set map {SPLIT_MAP} split {entry}:{until}")).strip():
             raise TrafficError(f"The gateway refused the split: {answer}")
 
     async def _ask(self, command: str) -> str:

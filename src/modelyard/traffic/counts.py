@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -26,28 +27,47 @@ class Histogram:
         return self.total / self.count if self.count > 0 else None
 
     def quantile(self, q: float) -> float | None:
-        """The q-quantile, interpolated within its bucket; the last finite bound beyond that."""
-        wanted, below, at = q * self.count, 0.0, 0.0
+        """The q-quantile, interpolated within its bucket; beyond the outer bounds, those.
+
+        None where there are no values, or no bounds.
+        """
+        wanted, below = q * self.count, 0.0
         if wanted <= 0:
             return None
+        at: float | None = None
         for bound in sorted(self.counts):
             reached = self.counts[bound]
             if reached >= wanted:
                 if bound == INFINITY:
                     return at
+                if at is None:  # the lowest bucket begins at nought, or nobody knows where
+                    at = min(0.0, bound)
                 return at + (bound - at) * (wanted - below) / (reached - below)
             below, at = reached, bound
         return at
 
     def __add__(self, other: Histogram) -> Histogram:
-        bounds = self.counts.keys() | other.counts.keys()
-        sums = {b: self.counts.get(b, 0.0) + other.counts.get(b, 0.0) for b in bounds}
-        return Histogram(sums, self.total + other.total)
+        if not self.count:  # nor do its bounds count: they may be those of another model
+            return other
+        return Histogram(self._combined(other, 1.0), self.total + other.total)
 
     def __sub__(self, other: Histogram) -> Histogram:
-        bounds = self.counts.keys() | other.counts.keys()
-        left = {b: self.counts.get(b, 0.0) - other.counts.get(b, 0.0) for b in bounds}
-        return Histogram(left, self.total - other.total)
+        if not other.count:
+            return self
+        return Histogram(self._combined(other, -1.0), self.total - other.total)
+
+    def _combined(self, other: Histogram, sign: float) -> dict[float, float]:
+        if self.counts.keys() == other.counts.keys():
+            return {bound: n + sign * other.counts[bound] for bound, n in self.counts.items()}
+        bounds = sorted(self.counts.keys() | other.counts.keys())
+        pairs = zip(bounds, self._at(bounds), other._at(bounds), strict=True)
+        return {bound: mine + sign * others for bound, mine, others in pairs}
+
+    def _at(self, bounds: list[float]) -> list[float]:
+        """How many values are known to be at most each of `bounds`, which are not its own."""
+        own = sorted(self.counts)
+        places = (bisect_right(own, bound) for bound in bounds)
+        return [self.counts[own[place - 1]] if place else 0.0 for place in places]
 
 
 @dataclass(frozen=True)
@@ -59,7 +79,9 @@ class ArmCounts:
         failures: those without an answer below 500: 5xx, a timeout, a broken connection.
         not_finite: those that it answered with no finite number.
         seconds: time of a prediction in the server, in seconds.
-        scores: its predictions, where the server tells their distribution.
+        scores: its predictions, where the server tells their distribution; of class
+            probabilities each row's highest.
+        classes: rows by the class that was the likeliest.
     """
 
     requests: float = 0.0
@@ -67,6 +89,7 @@ class ArmCounts:
     not_finite: float = 0.0
     seconds: Histogram = field(default_factory=Histogram)
     scores: Histogram = field(default_factory=Histogram)
+    classes: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def faults(self) -> float:
@@ -86,6 +109,7 @@ class ArmCounts:
             self.not_finite + other.not_finite,
             self.seconds + other.seconds,
             self.scores + other.scores,
+            combine_classes(self.classes, other.classes, 1.0),
         )
 
     def __sub__(self, other: ArmCounts) -> ArmCounts:
@@ -95,4 +119,13 @@ class ArmCounts:
             self.not_finite - other.not_finite,
             self.seconds - other.seconds,
             self.scores - other.scores,
+            combine_classes(self.classes, other.classes, -1.0),
         )
+
+
+def combine_classes(
+    one: Mapping[str, float], other: Mapping[str, float], sign: float
+) -> dict[str, float]:
+    """The counts `one`, and those of `other` times `sign`, by class."""
+    names = [*one, *(name for name in other if name not in one)]
+    return {name: one.get(name, 0.0) + sign * other.get(name, 0.0) for name in names}

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import astuple
 
-from modelyard.traffic.control import ServerCounts, is_challenger
-from modelyard.traffic.counts import ArmCounts
+from modelyard.traffic.control import GatewayTally, ServerCounts, is_challenger
+from modelyard.traffic.counts import ArmCounts, combine_classes
 from modelyard.traffic.scrape import ServingCounts
 
 
@@ -18,8 +19,8 @@ class Ledger:
     def __init__(self) -> None:
         self.champion = ArmCounts()
         self.challenger = ArmCounts()
-        self.copies_dropped = 0
-        self._dropped: int | None = None
+        self.tally = GatewayTally()
+        self._tally: GatewayTally | None = None
         self._servers: dict[str, ServerCounts] = {}
         self._serving: dict[str, ServingCounts] = {}
 
@@ -36,18 +37,25 @@ class Ledger:
             lost = (now.client_aborts - before.client_aborts) + (now.answered - before.answered)
             self.challenger += ArmCounts(requests=requests, failures=requests - lost)
 
-    def add_dropped(self, now: int) -> None:
-        """Take the gateway's count of shadow requests that were not sent."""
-        before = now if self._dropped is None else self._dropped
-        self._dropped = now
-        self.copies_dropped += now if now < before else now - before
+    def add_tally(self, now: GatewayTally) -> None:
+        """Take what the gateway counts beside its servers."""
+        before = now if self._tally is None else self._tally
+        self._tally = now
+        more = now - before
+        # a count that fell: the gateway started again
+        self.tally += now if min(astuple(more)) < 0 else more
 
     def add_champion(self, servers: Mapping[str, ServingCounts]) -> None:
         """Take the champions' own counts, by address."""
         for address, now in servers.items():
             more = self._more(address, now)
             self.champion += ArmCounts(
-                more.requests, more.failures, more.not_finite, more.seconds, more.scores
+                more.requests,
+                more.failures,
+                more.not_finite,
+                more.seconds,
+                more.scores,
+                more.classes,
             )
 
     def add_challenger(self, servers: Mapping[str, ServingCounts]) -> None:
@@ -55,7 +63,10 @@ class Ledger:
         for address, now in servers.items():
             more = self._more(address, now)
             self.challenger += ArmCounts(
-                not_finite=more.not_finite, seconds=more.seconds, scores=more.scores
+                not_finite=more.not_finite,
+                seconds=more.seconds,
+                scores=more.scores,
+                classes=more.classes,
             )
 
     def _more(self, address: str, now: ServingCounts) -> ServingCounts:
@@ -63,11 +74,17 @@ class Ledger:
         self._serving[address] = now
         if now.requests < before.requests:  # the server started again
             before = ServingCounts()
-        scores_began_anew = now.scores.count < before.scores.count  # with another kind of model
+        # with another kind of model
+        scores_began_anew = (
+            now.scores.count < before.scores.count
+            or now.scores.counts.keys() != before.scores.counts.keys()
+            or now.classes.keys() != before.classes.keys()
+        )
         return ServingCounts(
             now.requests - before.requests,
             now.failures - before.failures,
             now.not_finite - before.not_finite,
             now.seconds - before.seconds,
             now.scores if scores_began_anew else now.scores - before.scores,
+            now.classes if scores_began_anew else combine_classes(now.classes, before.classes, -1),
         )

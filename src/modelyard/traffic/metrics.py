@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.registry import Collector
 
+from modelyard.traffic.counts import INFINITY, ArmCounts, Histogram
 from modelyard.traffic.plan import Mode
 from modelyard.traffic.report import Report
 
 
 class ReportMetrics(Collector):
-    """The newest report as Prometheus metrics."""
+    """The newest report, and the counts that it was made of, as Prometheus metrics."""
 
     def __init__(self) -> None:
         self.report: Report | None = None
+        self.arms: Mapping[str, ArmCounts] = {}
         self.aborts = 0
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
@@ -44,6 +51,17 @@ class ReportMetrics(Collector):
             "Share of the predictions that goes to the challenger, 0 to 1.",
             value=(plan.share_percent or 0.0) / 100,
         )
+        yield from self._arm_metrics()
+        keys = CounterMetricFamily(
+            "modelyard_traffic_ab_requests",
+            "Requests under A/B since the split was set, by whether they carried the key.",
+            labels=["key"],
+        )
+        keys.add_metric(["present"], self.report.with_key)
+        keys.add_metric(["absent"], self.report.without_key)
+        yield keys
+
+    def _arm_metrics(self) -> Iterator[Metric]:
         requests = CounterMetricFamily(
             "modelyard_traffic_requests", "Predictions since the split was set.", labels=["arm"]
         )
@@ -52,9 +70,38 @@ class ReportMetrics(Collector):
             "Predictions without a useful answer since the split was set.",
             labels=["arm", "reason"],
         )
-        arms = {"champion": self.report.champion, "challenger": self.report.challenger}
-        for name, arm in arms.items():
-            requests.add_metric([name], arm.requests)
-            faults.add_metric([name, "error"], arm.failures)
-            faults.add_metric([name, "no-finite-answer"], arm.not_finite)
-        yield from (requests, faults)
+        seconds = HistogramMetricFamily(
+            "modelyard_traffic_predict_seconds",
+            "Time of a prediction in the arm's servers since the split was set.",
+            labels=["arm"],
+        )
+        scores = HistogramMetricFamily(
+            "modelyard_traffic_prediction_scores",
+            "Answers of the arm's model since the split was set, by their value.",
+            labels=["arm"],
+        )
+        classes = CounterMetricFamily(
+            "modelyard_traffic_classes",
+            "Rows since the split was set, by their likeliest class.",
+            labels=["arm", "class"],
+        )
+        for name, arm in self.arms.items():
+            requests.add_metric([name], max(arm.requests, 0))
+            faults.add_metric([name, "error"], max(arm.failures, 0))
+            faults.add_metric([name, "no-finite-answer"], max(arm.not_finite, 0))
+            _add(seconds, name, arm.seconds)
+            _add(scores, name, arm.scores)
+            for label, rows in arm.classes.items():
+                classes.add_metric([name, label], max(rows, 0))
+        yield from (requests, faults, seconds, scores, classes)
+
+
+def _add(family: HistogramMetricFamily, arm: str, histogram: Histogram) -> None:
+    if histogram.counts:
+        for bound in sorted(histogram.counts):
+            name = "+Inf" if bound == INFINITY else str(bound)
+            labels = {"arm": arm, "le": name}
+            family.add_sample(f"{family.name}_bucket", labels, histogram.counts[bound])
+        # not `add_metric`: it leaves these two out where there are buckets below nought
+        family.add_sample(f"{family.name}_count", {"arm": arm}, histogram.count)
+        family.add_sample(f"{family.name}_sum", {"arm": arm}, histogram.total)

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from modelyard.errors import TrafficError
 
 DEFAULT_HEADER = "X-User-Id"
-"""The header whose value sticks to one arm; without it in a request, the client's address does."""
+"""The header whose value sticks to one arm; a request without it is drawn by lot."""
 
 _FILE, _LOCK = "plan.json", "plan.lock"
 _TEN_THOUSANDTHS = 100  # in a percent
@@ -33,21 +33,26 @@ class Mode(StrEnum):
 
 
 Percent = Annotated[float, Field(ge=0.01, le=100)]
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")]
 
 
 class Plan(BaseModel):
-    """One decision about the split: by whom, when, why. `aborted` is why it ended by itself."""
+    """One decision about the split: by whom, when, why.
+
+    `aborted` is why the split before it, whose id is `ended`, ended by itself.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     mode: Mode = Mode.OFF
     share_percent: Percent | None = None
     header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")] | None = None
-    id: str = Field(default_factory=lambda: secrets.token_hex(4))
+    id: Id = Field(default_factory=lambda: secrets.token_hex(4))
     changed_at: datetime = Field(default_factory=lambda: datetime.now(UTC))
     changed_by: str = ""
     why: str = ""
     aborted: str = ""
+    ended: Id | None = None
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
@@ -59,9 +64,13 @@ class Plan(BaseModel):
 
     @property
     def entry(self) -> str:
-        """The gateway's word for it: MODE:SHARE:HEADER, the share in ten thousandths."""
+        """The gateway's words for it: MODE:SHARE:HEADER, the share in ten thousandths.
+
+        What ended by itself stands in the header's place: the gateway remembers it where the disk
+        cannot.
+        """
         share = "" if self.share_percent is None else round(self.share_percent * _TEN_THOUSANDTHS)
-        return f"{self.mode}:{share}:{self.header or ''}"
+        return f"{self.mode}:{share}:{self.header or self.ended or ''}"
 
     def describe(self) -> str:
         """What happens to predictions under this plan."""
@@ -71,7 +80,7 @@ class Plan(BaseModel):
             case Mode.AB:
                 return (
                     f"A/B: {self.share_percent:g} % of the keys go to the challenger; "
-                    f"the key is {self.header}, else the client's address"
+                    f"the key is {self.header}, a request without it is drawn by lot"
                 )
             case Mode.SHADOW:
                 return "shadow: the champion answers, the challenger gets copies"
@@ -80,7 +89,12 @@ class Plan(BaseModel):
 
     def abort(self, reason: str) -> Plan:
         """The plan that sends everything back to the champion because of `reason`."""
-        return Plan(changed_by="modelyard (automatic)", aborted=reason, why=self.describe())
+        return Plan(
+            changed_by="modelyard (automatic)",
+            aborted=reason,
+            ended=self.id,
+            why=self.describe(),
+        )
 
 
 class PlanStore:
@@ -125,11 +139,15 @@ class PlanStore:
 
     def _replace(self, plan: Plan) -> None:
         draft = self._folder / f"{_FILE}.{plan.id}"
-        with draft.open("w", encoding="utf-8") as file:
-            file.write(plan.model_dump_json(indent=2))
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(self._folder / _FILE)
+        try:
+            with draft.open("w", encoding="utf-8") as file:
+                file.write(plan.model_dump_json(indent=2))
+                file.flush()
+                os.fsync(file.fileno())
+            draft.replace(self._folder / _FILE)
+        except OSError:
+            draft.unlink(missing_ok=True)  # half a plan on a full disk
+            raise
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -140,5 +158,7 @@ class PlanStore:
         except OSError as error:
             raise TrafficError(
                 f"The plan cannot be written into {self._folder} ({error.strerror}).",
-                fix="Run it where the service `traffic` runs: make traffic ARGS=...",
+                fix="It is written where the service `traffic` runs (make traffic ARGS=...), on a "
+                "disk with free space. While that service is stopped, the champion answers "
+                "everything: docker compose stop traffic",
             ) from error

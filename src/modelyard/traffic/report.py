@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import httpx
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from modelyard.traffic.counts import ArmCounts
 from modelyard.traffic.plan import Mode, Plan
@@ -14,7 +15,11 @@ _TIMEOUT_S = 2.0
 
 
 class ArmReport(BaseModel):
-    """One arm since the split was set; times in milliseconds, as the servers measured them."""
+    """One arm since the split was set; times in milliseconds, as the servers measured them.
+
+    A score is what the model answered, or the probability of a row's likeliest class; its quantiles
+    are as exact as the servers' buckets. `classes` are rows by their likeliest class.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -24,6 +29,10 @@ class ArmReport(BaseModel):
     p50_ms: float | None = None
     p99_ms: float | None = None
     mean_score: float | None = None
+    p10_score: float | None = None
+    p50_score: float | None = None
+    p90_score: float | None = None
+    classes: Mapping[str, int] = Field(default_factory=dict)
 
     @classmethod
     def of(cls, counts: ArmCounts) -> ArmReport:
@@ -35,6 +44,10 @@ class ArmReport(BaseModel):
             p50_ms=_ms(counts.seconds.quantile(0.5)),
             p99_ms=_ms(counts.seconds.quantile(0.99)),
             mean_score=counts.scores.mean,
+            p10_score=counts.scores.quantile(0.1),
+            p50_score=counts.scores.quantile(0.5),
+            p90_score=counts.scores.quantile(0.9),
+            classes={name: round(max(rows, 0)) for name, rows in counts.classes.items()},
         )
 
 
@@ -48,6 +61,8 @@ class Report(BaseModel):
         challengers: challengers that are ready.
         counting_since: when the counts below began.
         copies_dropped: shadow requests that were not sent: too many were under way.
+        with_key: requests under A/B that carried the key.
+        without_key: those that did not: each was drawn by lot, and sticks to no arm.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -60,6 +75,8 @@ class Report(BaseModel):
     champion: ArmReport = ArmReport()
     challenger: ArmReport = ArmReport()
     copies_dropped: int = 0
+    with_key: int = 0
+    without_key: int = 0
 
     def sentence(self) -> str:
         """One line: what happens, and what is wrong."""

@@ -29,6 +29,7 @@ class ServingCounts:
         not_finite: those that its model answered with no finite number.
         seconds: their times in the server, in seconds.
         scores: its model's answers by value; empty where the server does not tell.
+        classes: the answers by class, of a model of class probabilities.
     """
 
     requests: float = 0.0
@@ -36,6 +37,7 @@ class ServingCounts:
     not_finite: float = 0.0
     seconds: Histogram = field(default_factory=Histogram)
     scores: Histogram = field(default_factory=Histogram)
+    classes: Mapping[str, float] = field(default_factory=dict)
 
 
 def read_metrics(text: str) -> ServingCounts:
@@ -48,6 +50,7 @@ def read_metrics(text: str) -> ServingCounts:
     statuses: list[tuple[str, int, float]] = []
     buckets: dict[str, dict[float, float]] = {_SECONDS: {}, _SCORES: {}}
     sums = dict.fromkeys(buckets, 0.0)
+    classes: dict[str, float] = {}
     routes: set[str] = set()
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -59,6 +62,8 @@ def read_metrics(text: str) -> ServingCounts:
                 routes.add(labels.get("route", ""))
             elif name in buckets and part == "sum":
                 sums[name] += value
+            elif name == _SCORES and part == "count" and "class" in labels:
+                classes[labels["class"]] = value
             elif sample.name == _REFUSALS and labels["reason"] == _NOT_FINITE:
                 not_finite += value
             elif sample.name == _REQUESTS:
@@ -70,6 +75,7 @@ def read_metrics(text: str) -> ServingCounts:
         not_finite=not_finite,
         seconds=seconds,
         scores=Histogram(buckets[_SCORES], sums[_SCORES]),
+        classes=classes,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,6 +19,12 @@ from modelyard.traffic.report import ArmReport, Report
 from modelyard.traffic.scrape import Scraper
 
 log = logging.getLogger(__name__)
+
+_VALID_S = 3
+"""A split that nobody renews ends at the gateway after so many seconds: this process may die, or
+hang, and then nobody judges the challenger."""
+_RENEWED_S = 2
+"""It is renewed when it would hold for less than so many."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +64,8 @@ class Watch:
         self._interval_s = interval_s
         self._asking = asyncio.Lock()
         self._has_begun = False
+        self._in_force = ""
+        self._aborted = ""
         self._begin(Plan())
         self._trouble = ""
         self._challengers = 0
@@ -64,6 +73,15 @@ class Watch:
     async def run(self) -> None:
         """Look again and again."""
         await asyncio.gather(self._keep(), self._scrape())
+
+    async def retire(self) -> None:
+        """From now on nobody watches the challenger: it gets nothing.
+
+        Raises:
+            TrafficError: the gateway does not answer.
+        """
+        if self._plan.mode is not Mode.OFF:
+            await self._gateway.split(Plan().entry)
 
     async def _keep(self) -> None:
         while True:
@@ -87,24 +105,48 @@ class Watch:
 
     async def look(self) -> None:
         """One look: take a new plan up, put it in force, count, judge, report."""
-        applied = False
+        troubles = []
+        for step in (self._take_up, self._tend):
+            try:
+                await step()
+            except TrafficError as error:  # a plan that cannot be read is no reason not to judge
+                troubles.append(error.sentence())
+        self._note(" ".join(troubles))
+        self._report()
+
+    async def _take_up(self) -> None:
+        """Begin with the plan in the store when it is a new one; save there what was aborted."""
+        plan = self._store.read()
+        if plan.id == self._aborted:  # it is over, whether or not that can be saved
+            self._save_end(plan)
+            return
+        self._aborted = ""
+        if plan.id != self._plan.id:
+            self._begin(plan)
+            if plan.mode is not Mode.OFF:
+                await self._ask_servers()  # what they counted so far is not this plan's
+
+    def _save_end(self, plan: Plan) -> None:
         try:
-            plan = self._store.read()
-            if plan.id != self._plan.id:
-                self._begin(plan)
-                if plan.mode is not Mode.OFF:
-                    await self._ask_servers()  # what they counted so far is not this plan's
-            state = await self._gateway.state()
-            self._challengers = state.challengers
-            applied = await self._apply(state)
-            self._ledger.add_gateway(state.servers)
-            self._ledger.add_dropped(state.copies_dropped)
-            if self._plan.mode is not Mode.OFF:
-                applied = await self._judge() and applied
-            self._note("")
+            self._store.exchange(plan, self._plan)  # not where somebody has just decided otherwise
         except TrafficError as error:
-            self._note(error.sentence())
-        self._report(applied=applied)
+            raise TrafficError(
+                f"The split has ended, and that cannot be saved. {error.detail}",
+                fix="It is tried again. Free the disk: only the gateway remembers it until then.",
+            ) from error
+
+    async def _tend(self) -> None:
+        """Keep the gateway at the plan, count, judge."""
+        self._in_force = ""
+        state = await self._gateway.state()
+        self._challengers = state.challengers
+        if state.entry == Plan(ended=self._plan.id).entry:
+            self._end("A process before this one ended it, could not save that, and logged why.")
+        await self._apply(state)
+        self._ledger.add_gateway(state.servers)
+        self._ledger.add_tally(state.tally)
+        if self._plan.mode is not Mode.OFF:
+            await self._judge()
 
     def _begin(self, plan: Plan) -> None:
         """Count from nought, save under "off": that shows what the split before it came to."""
@@ -116,46 +158,61 @@ class Watch:
         self._window = Window(self._limits)
         self._since = datetime.now(UTC)
 
-    async def _apply(self, state: GatewayState) -> bool:
-        if state.entry == self._plan.entry:
-            return True
-        await self._gateway.split(self._plan.entry)
-        by = f", by {self._plan.changed_by}" if self._plan.changed_by else ""
-        log.info("The gateway splits anew: %s%s.", self._plan.describe(), by)
-        return True
+    async def _apply(self, state: GatewayState) -> None:
+        """Put the plan in force, or keep it there: a split lasts only while it is renewed."""
+        plan, now_s = self._plan, time.time()
+        is_new = state.entry != plan.entry
+        # also an end that is too far away: the clock was set back
+        is_due = not _RENEWED_S <= state.until - now_s <= _VALID_S + 1
+        if is_new or (is_due and plan.mode is not Mode.OFF):
+            until = 0 if plan.mode is Mode.OFF else math.ceil(now_s) + _VALID_S
+            await self._gateway.split(plan.entry, until)
+        if is_new:
+            by = f", by {plan.changed_by}" if plan.changed_by else ""
+            log.info("The gateway splits anew: %s%s.", plan.describe(), by)
+        elif plan.mode is not Mode.OFF and state.until <= now_s:
+            log.warning("Nobody had watched, and the split had ended; again: %s.", plan.describe())
+        self._in_force = plan.id
 
-    async def _judge(self) -> bool:
-        """End the split when the challenger has failed; True when it goes on."""
+    async def _judge(self) -> None:
+        """End the split when the challenger has failed."""
         counts = self._window.slide(
             time.monotonic(), self._ledger.champion, self._ledger.challenger
         )
         if not (reason := find_fault(*counts, self._limits)):
-            return True
-        ended = self._plan.abort(reason)
+            return
+        self._end(reason)
         # the gateway first: the file can wait, requests cannot
-        await self._gateway.split(ended.entry)
-        if self._store.exchange(self._plan, ended):
-            self._metrics.aborts += 1
-            log.error("Aborted: %s. %s", self._plan.describe(), reason)
-            self._plan = ended  # the counts stay: they are the reason
-        return False
+        await self._gateway.split(self._plan.entry)
+        self._in_force = self._plan.id
+        await self._take_up()
+
+    def _end(self, reason: str) -> None:
+        self._metrics.aborts += 1
+        log.error("Aborted: %s. %s", self._plan.describe(), reason)
+        self._aborted = self._plan.id
+        self._plan = self._plan.abort(reason)  # the counts stay: they are the reason
 
     def _note(self, trouble: str) -> None:
         if trouble != self._trouble:
             if trouble:
                 log.warning("%s", trouble)
             else:
-                log.info("The gateway answers again.")
+                log.info("All is well again.")
         self._trouble = trouble
 
-    def _report(self, *, applied: bool) -> None:
+    def _report(self) -> None:
+        ledger = self._ledger
+        self._metrics.arms = {"champion": ledger.champion, "challenger": ledger.challenger}
         self._metrics.report = Report(
             plan=self._plan,
-            applied=applied,
+            applied=self._in_force == self._plan.id,
             trouble=self._trouble,
             challengers=self._challengers,
             counting_since=self._since,
-            champion=ArmReport.of(self._ledger.champion),
-            challenger=ArmReport.of(self._ledger.challenger),
-            copies_dropped=self._ledger.copies_dropped,
+            champion=ArmReport.of(ledger.champion),
+            challenger=ArmReport.of(ledger.challenger),
+            copies_dropped=ledger.tally.copies_dropped,
+            with_key=ledger.tally.with_key,
+            without_key=ledger.tally.without_key,
         )

@@ -9,16 +9,22 @@ from pathlib import Path
 import pytest
 
 from modelyard.errors import TrafficError
-from modelyard.traffic.control import GatewayControl, GatewayState, ServerCounts, is_challenger
+from modelyard.traffic.control import (
+    GatewayControl,
+    GatewayState,
+    GatewayTally,
+    ServerCounts,
+    is_challenger,
+)
 
 COLUMNS = (
     "pxname,svname,scur,stot,cli_abrt,status,hrsp_1xx,hrsp_2xx,hrsp_3xx,hrsp_4xx,hrsp_5xx,"
     "hrsp_other,"
 )
 STATE = f"""\
-type=str, case=sensitive, found=yes, idx=tree, key="split", value="canary:1000:", type="str"
+type=str, case=sensitive, found=yes, key="split", value="canary:1000::1763646003", type="str"
 
-sent=5 dropped=3 failed=0
+sent=5 dropped=3 failed=0 present=7 absent=2
 
 # {COLUMNS}
 api,FRONTEND,1,900,,OPEN,0,880,0,10,10,0,
@@ -56,8 +62,8 @@ def test_the_state_is_read_in_one_question(tmp_path: Path) -> None:
     state, sent = asyncio.run(talk(tmp_path, STATE, GatewayControl.state))
     assert isinstance(state, GatewayState)
     assert sent.count("\n") == 1
-    assert state.entry == "canary:1000:"
-    assert state.copies_dropped == 3
+    assert (state.entry, state.until) == ("canary:1000:", 1763646003)
+    assert state.tally == GatewayTally(copies_dropped=3, with_key=7, without_key=2)
     assert state.challengers == 1
     assert state.servers["arms/challenger1"] == ServerCounts(100, 94, 1, 2)
     assert state.servers["ready/s1"] == ServerCounts(500, 495, 2, 0)
@@ -70,8 +76,8 @@ def test_the_state_is_read_in_one_question(tmp_path: Path) -> None:
 
 
 def test_the_split_is_set_by_one_command(tmp_path: Path) -> None:
-    _, sent = asyncio.run(talk(tmp_path, "\n", lambda gateway: gateway.split("ab:5000:X-Key")))
-    assert sent == "set map /usr/local/etc/haproxy/split.map split ab:5000:X-Key\n"
+    _, sent = asyncio.run(talk(tmp_path, "\n", lambda gateway: gateway.split("ab:5000:X-Key", 17)))
+    assert sent == "set map /usr/local/etc/haproxy/split.map split ab:5000:X-Key:17\n"
 
 
 def test_a_refusal_is_passed_on(tmp_path: Path) -> None:
@@ -79,9 +85,17 @@ def test_a_refusal_is_passed_on(tmp_path: Path) -> None:
         asyncio.run(talk(tmp_path, "entry not found.\n", lambda g: g.split("off::")))
 
 
-def test_another_gateway_is_said(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "Unknown map identifier.\n",
+        STATE.replace("canary:1000::1763646003", "canary:1000:"),  # of a version without an end
+        STATE.replace(" present=7 absent=2", ""),
+    ],
+)
+def test_another_gateway_is_said(tmp_path: Path, answer: str) -> None:
     with pytest.raises(TrafficError, match="knows no split"):
-        asyncio.run(talk(tmp_path, "Unknown map identifier.\n", GatewayControl.state))
+        asyncio.run(talk(tmp_path, answer, GatewayControl.state))
 
 
 def test_a_gateway_that_is_not_there_is_said(tmp_path: Path) -> None:

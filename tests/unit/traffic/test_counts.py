@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client import Histogram as PrometheusHistogram
 
-from modelyard.traffic.control import ServerCounts
+from modelyard.traffic.control import GatewayTally, ServerCounts
 from modelyard.traffic.counts import INFINITY, Histogram
 from modelyard.traffic.ledger import Ledger
 from modelyard.traffic.scrape import ServingCounts, read_metrics
@@ -36,10 +36,27 @@ def test_beyond_the_last_bound_a_quantile_is_that_bound() -> None:
     assert histogram([5.0, 6.0]).quantile(0.5) == 1.0
 
 
+def test_quantiles_below_nought() -> None:
+    signed = Histogram({-10.0: 1, -1.0: 5, 0.0: 6, 1.0: 9, INFINITY: 10}, -20)
+    assert signed.quantile(0.05) == -10, "nobody knows how far below"
+    assert signed.quantile(0.3) == -10 + 9 * 2 / 4
+    assert signed.quantile(0.6) == 0
+    assert signed.quantile(0.75) == 0.5
+    assert signed.quantile(1) == 1
+
+
+def test_other_bounds_are_added_as_far_as_they_are_known() -> None:
+    """A champion of probabilities is replaced by one of values."""
+    both = Histogram({0.5: 2, 1.0: 3, INFINITY: 3}, 2) + Histogram({0.7: 4, INFINITY: 5}, 9)
+    assert both.counts == {0.5: 2, 0.7: 2 + 4, 1.0: 3 + 4, INFINITY: 8}
+    assert both.mean == 11 / 8
+
+
 def test_nothing_has_no_quantile_and_no_mean() -> None:
     assert Histogram().quantile(0.5) is None
     assert Histogram().mean is None
     assert (histogram([0.5]) - histogram([0.5])).mean is None
+    assert Histogram({INFINITY: 3}, 6).quantile(0.5) is None, "no bounds"
 
 
 @given(st.lists(st.floats(0, 1)), st.lists(st.floats(0, 1)))
@@ -118,6 +135,40 @@ def test_scores_begin_anew_with_another_kind_of_model() -> None:
     assert ledger.challenger.seconds.count == 10
 
 
+def test_scores_begin_anew_with_other_buckets() -> None:
+    ledger = Ledger()
+    seconds = serving(1).seconds
+    before = Histogram({0.5: 3, INFINITY: 5}, 3)
+    ledger.add_champion({"a": ServingCounts(5, 0, 0, seconds, before)})
+    now = Histogram({-1.0: 2, 10.0: 6, INFINITY: 7}, 30)
+    ledger.add_champion({"a": ServingCounts(12, 0, 0, seconds, now)})
+    assert ledger.champion.scores == now
+
+
+def classified(**rows: int) -> str:
+    """The scores of a model of class probabilities, as a server shows them."""
+    registry = CollectorRegistry()
+    scores = PrometheusHistogram(
+        "modelyard_prediction_scores", "", ["class"], buckets=(0.5, 1.0), registry=registry
+    )
+    for name, times in rows.items():
+        for _ in range(times):
+            scores.labels(name).observe(0.75)
+    return generate_latest(registry).decode()
+
+
+def test_rows_are_counted_by_their_likeliest_class() -> None:
+    ledger = Ledger()
+    ledger.add_challenger({"a": read_metrics(classified(ant=5, bee=1))})
+    ledger.add_challenger({"a": read_metrics(classified(ant=7, bee=4))})
+    assert ledger.challenger.classes == {"ant": 2, "bee": 3}
+    assert ledger.challenger.scores.counts == {0.5: 0, 1.0: 5, INFINITY: 5}
+    # another model has other classes
+    ledger.add_challenger({"a": read_metrics(classified(cat=20))})
+    assert ledger.challenger.classes == {"ant": 2, "bee": 3, "cat": 20}
+    assert ledger.challenger.scores.count == 5 + 20
+
+
 def test_a_challenger_fails_where_the_gateway_got_no_answer() -> None:
     ledger = Ledger()
     ledger.add_gateway({"arms/challenger1": ServerCounts(10, 10, 0, 0), "ready/s1": ServerCounts()})
@@ -136,8 +187,8 @@ def test_a_gateway_that_started_again_counts_from_nought() -> None:
     assert (ledger.challenger.requests, ledger.challenger.failures) == (3, 2)
 
 
-def test_dropped_copies_are_counted_over_a_restart_too() -> None:
+def test_what_the_gateway_tallies_is_counted_over_a_restart_too() -> None:
     ledger = Ledger()
-    for now in (7, 10, 4):
-        ledger.add_dropped(now)
-    assert ledger.copies_dropped == 3 + 4
+    for dropped, present, absent in ((7, 100, 50), (10, 105, 52), (4, 200, 1)):
+        ledger.add_tally(GatewayTally(dropped, present, absent))
+    assert ledger.tally == GatewayTally(3 + 4, 5 + 200, 2 + 1)

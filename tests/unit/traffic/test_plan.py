@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,7 @@ def test_the_gateway_is_told_in_one_word(plan: Plan, entry: str) -> None:
         {"mode": "ab", "share_percent": 5, "header": "X Key; shutdown"},
         {"mode": "shadow", "share_percent": 5},
         {"mode": "off", "header": "X-Key"},
+        {"mode": "off", "ended": "x; shutdown"},
         {"mode": "half"},
     ],
 )
@@ -56,6 +59,7 @@ def test_an_end_by_itself_says_what_it_ended_and_why() -> None:
     assert ended.aborted == "it failed"
     assert "10 %" in ended.why
     assert ended.id != CANARY.id
+    assert ended.entry == f"off::{CANARY.id}", "the gateway knows it too"
 
 
 def test_without_a_decision_the_champion_answers(tmp_path: Path) -> None:
@@ -88,6 +92,31 @@ def test_a_broken_file_says_how_to_mend_it(tmp_path: Path) -> None:
     assert "--off" in caught.value.fix
     store.write(CANARY)
     assert store.read() == CANARY
+
+
+_WRITE_ON_A_FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from modelyard.errors import TrafficError
+from modelyard.traffic.plan import Plan, PlanStore
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+try:
+    PlanStore(Path(sys.argv[1])).write(Plan())
+except TrafficError as error:
+    print(error.sentence())
+"""
+
+
+def test_a_full_disk_is_said_and_the_plan_stays_whole(tmp_path: Path) -> None:
+    store = PlanStore(tmp_path)
+    store.write(CANARY)
+    command = [sys.executable, "-c", _WRITE_ON_A_FULL_DISK, str(tmp_path)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "cannot be written" in said
+    assert "docker compose stop traffic" in said
+    assert store.read() == CANARY
+    assert {file.name for file in tmp_path.iterdir()} == {"plan.json", "plan.lock"}
 
 
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:

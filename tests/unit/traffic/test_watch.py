@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import httpx
+import pytest
 
 from modelyard.traffic.control import GatewayControl
+from modelyard.traffic.counts import INFINITY, ArmCounts, Histogram
 from modelyard.traffic.judge import Limits
 from modelyard.traffic.metrics import ReportMetrics
 from modelyard.traffic.plan import Mode, Plan, PlanStore
@@ -28,8 +31,10 @@ class Gateway:
 
     folder: Path
     entry: str = "off::"
+    until: int = 0
     asked: int = 0
     answered: int = 0
+    keyed: int = 0
     entries: list[str] = field(default_factory=list)
 
     @asynccontextmanager
@@ -42,15 +47,17 @@ class Gateway:
     async def _reply(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         command = (await reader.readline()).decode().strip()
         if command.startswith("set map"):
-            self.entry = command.split()[-1]
+            self.entry, _, until = command.split()[-1].rpartition(":")
+            self.until = int(until)
             self.entries.append(self.entry)
             writer.write(b"\n")
         else:
             row = f"arms,challenger1,0,{self.asked},0,UP,{self.answered},0,0,0,"
             up = "challengers,challenger1,0,0,0,UP,0,0,0,0,"
             writer.write(
-                f'found=yes, key="split", value="{self.entry}", type="str"\n\n'
-                f"sent=0 dropped=0 failed=0\n\n# {COLUMNS}\n{row}\n{up}\n\n".encode()
+                f'found=yes, key="split", value="{self.entry}:{self.until}", type="str"\n\n'
+                f"sent=0 dropped=0 failed=0 present={self.keyed} absent=2\n\n"
+                f"# {COLUMNS}\n{row}\n{up}\n\n".encode()
             )
         await writer.drain()
         writer.close()
@@ -91,12 +98,41 @@ def test_a_plan_is_put_in_force_and_kept_over_a_restart(tmp_path: Path) -> None:
             await watch.look()
             assert not newest(metrics).applied
             assert "does not answer" in newest(metrics).trouble
-            gateway.entry = "off::"  # what its file says
+            gateway.entry, gateway.until = "off::", 0  # what its file says
             async with gateway.running():
                 await watch.look()
                 assert newest(metrics).applied
                 assert newest(metrics).trouble == ""
-        assert gateway.entries == ["canary:1000:", "canary:1000:"], "told only where it differs"
+        assert set(gateway.entries) == {"canary:1000:"}
+
+    asyncio.run(story())
+
+
+def test_a_split_lasts_only_while_it_is_renewed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        gateway = Gateway(tmp_path)
+        store = PlanStore(tmp_path)
+        store.write(CANARY)
+
+        async with gateway.running(), watched(tmp_path) as (watch, _):
+            # new; soon over; over, for this process hung; far away, for the clock was set back
+            for left in (0, 1, -60, 3600):
+                began = time.time()
+                gateway.until = int(began) + left
+                await watch.look()
+                assert began + 3 <= gateway.until <= time.time() + 4
+            assert gateway.entries == ["canary:1000:"] * 4
+            assert "Nobody had watched" in caplog.text
+            # far from over: it is not told again
+            gateway.until = int(time.time()) + 4
+            await watch.look()
+            assert len(gateway.entries) == 4
+            store.write(Plan())
+            await watch.look()
+            await watch.look()
+            assert (gateway.entry, gateway.until, len(gateway.entries)) == ("off::", 0, 5)
 
     asyncio.run(story())
 
@@ -113,7 +149,7 @@ def test_a_challenger_that_fails_is_sent_home_for_good(tmp_path: Path) -> None:
             assert newest(metrics).applied, "four failures are chance"
             gateway.asked += 1
             await watch.look()
-            assert gateway.entry == "off::"
+            assert gateway.entry == f"off::{CANARY.id}"
             await watch.look()
             report = newest(metrics)
             assert report.plan == store.read()
@@ -126,6 +162,90 @@ def test_a_challenger_that_fails_is_sent_home_for_good(tmp_path: Path) -> None:
             await watch.look()
             assert gateway.entry == "shadow::"
             assert newest(metrics).challenger.failures == 0
+
+    asyncio.run(story())
+
+
+def test_an_end_that_cannot_be_saved_holds_all_the_same(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def story() -> None:
+        gateway = Gateway(tmp_path)
+        store = PlanStore(tmp_path)
+        store.write(CANARY)
+        async with gateway.running(), watched(tmp_path) as (watch, metrics):
+            await watch.look()
+            # the plan can be read, and nothing can be written: the lock is no file
+            (tmp_path / "plan.lock").unlink()
+            (tmp_path / "plan.lock").mkdir()
+            gateway.asked = 20
+            for _ in range(4):
+                await watch.look()
+                report = newest(metrics)
+                assert "20 of the challenger's last 20 predictions failed" in report.plan.aborted
+                assert report.applied
+                assert "cannot be saved" in report.trouble
+                assert "cannot be written" in report.trouble
+            off = f"off::{CANARY.id}"
+            assert gateway.entries == ["canary:1000:", off], "it is not begun again"
+            assert metrics.aborts == 1
+            assert store.read() == CANARY
+            assert caplog.text.count("Aborted: canary: 10 %") == 1
+            assert caplog.text.count("cannot be saved") == 1
+
+            # nor by a process that starts in its place, after this one was told to stop
+            await watch.retire()
+            async with watched(tmp_path) as (successor, later):
+                for _ in range(2):
+                    await successor.look()
+                    assert "before this one ended it" in newest(later).plan.aborted
+                    assert newest(later).applied
+                assert "cannot be saved" in newest(later).trouble
+                assert set(gateway.entries[1:]) == {off}
+
+            (tmp_path / "plan.lock").rmdir()
+            await watch.look()
+            await watch.look()
+            assert newest(metrics).trouble == ""
+            assert store.read() == newest(metrics).plan == report.plan
+            # and a later decision holds as ever
+            store.write(CANARY.model_copy(update={"id": "another"}))
+            await watch.look()
+            assert gateway.entry == "canary:1000:"
+
+    asyncio.run(story())
+
+
+def test_a_decision_after_an_unsaved_end_is_taken_up(tmp_path: Path) -> None:
+    async def story() -> None:
+        gateway = Gateway(tmp_path)
+        store = PlanStore(tmp_path)
+        store.write(CANARY)
+        async with gateway.running(), watched(tmp_path) as (watch, metrics):
+            await watch.look()
+            (tmp_path / "plan.lock").unlink()
+            (tmp_path / "plan.lock").mkdir()
+            gateway.asked = 20
+            await watch.look()
+            assert newest(metrics).plan.aborted
+            (tmp_path / "plan.lock").rmdir()
+            store.write(Plan(mode=Mode.SHADOW))
+            await watch.look()
+            assert gateway.entry == "shadow::"
+            assert store.read().mode is Mode.SHADOW
+
+    asyncio.run(story())
+
+
+def test_who_stops_watching_takes_the_split_back(tmp_path: Path) -> None:
+    async def story() -> None:
+        gateway = Gateway(tmp_path)
+        PlanStore(tmp_path).write(CANARY)
+        async with gateway.running(), watched(tmp_path) as (watch, _):
+            await watch.look()
+            assert gateway.entry == "canary:1000:"
+            await watch.retire()
+            assert (gateway.entry, gateway.until) == ("off::", 0)
 
     asyncio.run(story())
 
@@ -157,6 +277,45 @@ def test_a_plan_that_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
             await watch.look()
             assert gateway.entry == "canary:1000:"
             assert "cannot be read" in newest(metrics).trouble
+            assert newest(metrics).applied
+            # the challenger is judged all the same, and its end holds
+            gateway.asked = 20
+            await watch.look()
+            await watch.look()
+            assert gateway.entry == f"off::{CANARY.id}"
+            assert newest(metrics).plan.aborted
+
+    asyncio.run(story())
+
+
+def test_both_arms_and_the_keys_are_in_the_metrics(tmp_path: Path) -> None:
+    async def story() -> None:
+        gateway = Gateway(tmp_path)
+        PlanStore(tmp_path).write(Plan(mode=Mode.AB, share_percent=50, header="X-Key"))
+        async with gateway.running(), watched(tmp_path) as (watch, metrics):
+            await watch.look()
+            gateway.asked = gateway.answered = 8
+            gateway.keyed = 6
+            await watch.look()
+            assert (newest(metrics).with_key, newest(metrics).without_key) == (6, 0)
+            signed = Histogram({-1.0: 1, 2.0: 2, INFINITY: 4}, 5.5)
+            arm = ArmCounts(requests=4, seconds=Histogram({0.1: 4, INFINITY: 4}, 0.2))
+            metrics.arms = {
+                "champion": arm,
+                "challenger": replace(arm, scores=signed, classes={"ant": 3}),
+            }
+            text = metrics.text().decode()
+            for line in (
+                'modelyard_traffic_requests_total{arm="champion"} 4.0',
+                'modelyard_traffic_predict_seconds_bucket{arm="champion",le="0.1"} 4.0',
+                'modelyard_traffic_predict_seconds_sum{arm="challenger"} 0.2',
+                'modelyard_traffic_prediction_scores_bucket{arm="challenger",le="-1.0"} 1.0',
+                'modelyard_traffic_prediction_scores_count{arm="challenger"} 4.0',
+                'modelyard_traffic_prediction_scores_sum{arm="challenger"} 5.5',
+                'modelyard_traffic_classes_total{arm="challenger",class="ant"} 3.0',
+                'modelyard_traffic_ab_requests_total{key="present"} 6.0',
+            ):
+                assert line in text.splitlines()
 
     asyncio.run(story())
 

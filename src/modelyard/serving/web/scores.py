@@ -11,71 +11,100 @@ from collections.abc import Sequence
 import numpy as np
 from prometheus_client.core import HistogramMetricFamily
 
-from modelyard.contract import OutputKind
+from modelyard.contract import Output, OutputKind
 from modelyard.serving.model.runner import Predictions
 from modelyard.serving.model.snapshot import Snapshot
 
-_PILE_ROWS = 4096
+_NAME = "modelyard_prediction_scores"
+_PILE_NUMBERS = 4096
+_MAX_CLASSES = 32
+"""More classes than that are not told apart: each would be twenty more lines for Prometheus."""
+
 _TWENTIETHS = tuple(round(0.05 * step, 2) for step in range(1, 21))
-_BOUNDS: dict[OutputKind, Sequence[float]] = {
-    OutputKind.PROBABILITY: _TWENTIETHS,
-    OutputKind.VALUE: (),  # what is much or little only the user knows: sum and count
-}
+# What is much or little only the user knows: a thousandth to a billion, five steps to a tenfold
+_STEPS = tuple(float(f"{10 ** (step / 5):.2g}") for step in range(-15, 46))
+_VALUES = (*(-step for step in reversed(_STEPS)), 0.0, *_STEPS)
 
 
 class Scores:
-    """Histogram of probabilities, sum and count of values; class probabilities are not counted.
+    """Histogram of probabilities and values; of class probabilities each row's highest, by class.
 
     Used from the event loop's thread only.
     """
 
     def __init__(self) -> None:
-        self._kind: OutputKind | None = None
-        self._pile = np.empty(_PILE_ROWS)
+        self._output: Output | None = None
+        self._classes: tuple[str, ...] = ()
         self._rows = 0
-        self._start(None)
+        self._restart(())
 
     def add(self, snapshot: Snapshot, predictions: Predictions) -> None:
-        """Take the finite ones of `predictions`, shape [rows]."""
-        kind = snapshot.contract.output.kind
-        if kind is not self._kind:
-            self._start(kind)
-        if kind not in _BOUNDS:
-            return
-        rows = len(predictions)
-        if self._rows + rows > _PILE_ROWS:
+        """Take the finite ones of `predictions`, shape [rows], or [rows, classes]."""
+        if snapshot.contract.output is not self._output:
+            self._take_up(snapshot.contract.output)
+        end = self._rows + len(predictions)
+        if end > self._pile_rows:
             self._count()
-        if rows > _PILE_ROWS:
-            self._count_values(predictions)
-        else:  # copied: an array of onnxruntime's keeps the memory of its whole session
-            self._pile[self._rows : self._rows + rows] = predictions
-            self._rows += rows
+            end = len(predictions)
+            if end > self._pile_rows:
+                self._count_rows(predictions)
+                return
+        # copied: an array of onnxruntime's keeps the memory of its whole session
+        self._pile[self._rows : end] = predictions
+        self._rows = end
 
     def family(self) -> HistogramMetricFamily:
         """What Prometheus sees."""
         self._count()
         family = HistogramMetricFamily(
-            "modelyard_prediction_scores", "Answers of the model, by their value."
+            _NAME,
+            "Answers of the model, by their value; a row's highest probability, by its class.",
         )
-        totals = np.cumsum(self._counts).tolist()
         names = [*map(str, self._bounds), "+Inf"]
-        family.add_metric((), list(zip(names, totals, strict=True)), self._sum)
+        series: list[dict[str, str]] = [{"class": label} for label in self._labels] or [{}]
+        for labels, counts, total in zip(series, self._counts, self._sums, strict=True):
+            totals = np.cumsum(counts).tolist()
+            for name, below in zip(names, totals, strict=True):
+                family.add_sample(f"{_NAME}_bucket", {**labels, "le": name}, below)
+            # not `add_metric`: it leaves these two out where there are buckets below nought
+            family.add_sample(f"{_NAME}_count", labels, totals[-1])
+            family.add_sample(f"{_NAME}_sum", labels, float(total))
         return family
 
-    def _start(self, kind: OutputKind | None) -> None:
-        self._count()
-        self._kind = kind
-        self._bounds = np.array(_BOUNDS.get(kind, ()) if kind else ())
-        self._counts = np.zeros(len(self._bounds) + 1, np.int64)
-        self._sum = 0.0
+    def _take_up(self, output: Output) -> None:
+        """Begin anew with another kind of answers; another version of the same kind goes on."""
+        before, self._output = self._output, output
+        if before is None or (before.kind, before.classes) != (output.kind, output.classes):
+            self._count()
+            self._classes = output.classes
+            is_value = output.kind is OutputKind.VALUE
+            self._restart(_VALUES if is_value else _TWENTIETHS)
+
+    def _restart(self, bounds: Sequence[float]) -> None:
+        width = len(self._classes)
+        self._labels = self._classes if width <= _MAX_CLASSES else ()
+        self._bounds = np.array(bounds)
+        self._counts = np.zeros((len(self._labels) or 1, len(bounds) + 1), np.int64)
+        self._sums = np.zeros(len(self._counts))
+        self._pile_rows = _PILE_NUMBERS // (width or 1)
+        self._pile = np.empty((self._pile_rows, width) if width else self._pile_rows)
+        self._rows = 0
 
     def _count(self) -> None:
         if self._rows:
-            self._count_values(self._pile[: self._rows])
+            self._count_rows(self._pile[: self._rows])
             self._rows = 0
 
-    def _count_values(self, values: Predictions) -> None:
-        values = values[np.isfinite(values)].astype(np.float64)
+    def _count_rows(self, rows: Predictions) -> None:
+        if self._classes:
+            rows = rows[np.isfinite(rows).all(axis=1)]
+            series = rows.argmax(axis=1) if self._labels else np.zeros(len(rows), np.int64)
+            values = rows.max(axis=1).astype(np.float64)
+        else:
+            values = rows[np.isfinite(rows)].astype(np.float64)
+            series = np.zeros(len(values), np.int64)
         places = np.searchsorted(self._bounds, values)  # a bucket holds its own bound
-        self._counts += np.bincount(places, minlength=len(self._counts))
-        self._sum += float(values.sum())
+        shape = self._counts.shape
+        places += series * shape[1]
+        self._counts += np.bincount(places, minlength=self._counts.size).reshape(shape)
+        self._sums += np.bincount(series, weights=values, minlength=shape[0])
