@@ -65,7 +65,8 @@ traffic: ## canary, A/B, shadow: make traffic ARGS="--canary 10" (--ab 50, --sha
 trace: ## where a version or an answer comes from: make trace VERSION=2, or REQUEST=its X-Request-Id
 	@$(IN_TRAINING) trace $(or $(REQUEST),$(VERSION))
 reproduce: ## rebuild a version and compare its bytes: make reproduce VERSION=2
-	@$(IN_TRAINING) reproduce $(VERSION)
+	@COMPOSE_FILE="$$(python3 src/modelyard/doctor.py --compose-file)" PYTHONPATH=src \
+	  python3 -m modelyard.reproduction $(ARGS) $(VERSION)
 
 # -- the code -------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 An image has no `.git`, and a plain `docker compose build` gives it no commit. Its content has the
 id that `git rev-parse COMMIT:src` prints, so that a checkout finds the commit again, and a file
-that differs from the commit shows.
+that differs from the commit shows. Any Python from 3.8: `make reproduce` runs it on the host.
 """
 
 from __future__ import annotations
@@ -11,11 +11,14 @@ import hashlib
 import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 FOLDER = "src"
 _IGNORED = ("__pycache__", ".egg-info", ".pyc")
 _GIT_TIMEOUT_S = 30
+# Python 3.8 does not know the word
+_NO_SECURITY = {"usedforsecurity": False} if sys.version_info >= (3, 9) else {}
 _COMMITS_SEARCHED = 5_000
 
 
@@ -27,6 +30,11 @@ def tree_id(folder: Path) -> str:
     if not folder.is_dir():
         return ""
     return _tree(folder).hex()
+
+
+def is_left_out(name: str) -> bool:
+    """Whether a file or a folder of this name is never committed: bytecode, package metadata."""
+    return name.endswith(_IGNORED)
 
 
 def git(root: Path, *arguments: str, feed: str | None = None) -> str:
@@ -51,9 +59,10 @@ def git(root: Path, *arguments: str, feed: str | None = None) -> str:
 def find_commit(root: Path, tree: str) -> str:
     """The newest commit of the checkout `root` whose `src/` is `tree`; empty when there is none."""
     commits = git(root, "log", "--all", f"--max-count={_COMMITS_SEARCHED}", "--format=%H")
-    asked = "".join(f"{commit}:{FOLDER}\n" for commit in commits.split())
+    # ./ is here, also where the project is a folder of a larger repository
+    asked = "".join(f"{commit}:./{FOLDER}\n" for commit in commits.split())
     ids = git(root, "cat-file", "--batch-check=%(objectname)", feed=asked) if asked else ""
-    found = zip(commits.split(), ids.splitlines(), strict=False)
+    found = zip(commits.split(), ids.splitlines())  # noqa: B905 - Python 3.8
     return next((commit for commit, known in found if known == tree), "")
 
 
@@ -65,7 +74,7 @@ def _entries(folder: Path) -> list[bytes]:
     """The lines of a tree object; none for a folder without files, which git does not know."""
     found = []
     for path in folder.iterdir():
-        if path.name.endswith(_IGNORED) or path.is_symlink():
+        if is_left_out(path.name) or path.is_symlink():
             continue
         name = path.name.encode()
         if path.is_dir():
@@ -84,4 +93,4 @@ def _blob(path: Path) -> bytes:
 
 def _object(kind: bytes, content: bytes) -> bytes:
     header = b"%s %d\0" % (kind, len(content))
-    return hashlib.sha1(header + content, usedforsecurity=False).digest()
+    return hashlib.new("sha1", header + content, **_NO_SECURITY).digest()  # noqa: S324

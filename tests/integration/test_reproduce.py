@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from benchmarks.serving.network import free_port
+from mlflow import MlflowClient
 
 from integration.checkout import Checkout, copy_tree
 from integration.small_models import ranking, register
@@ -17,6 +21,7 @@ pytestmark = pytest.mark.timeout(900)  # trainings, several a test
 
 MODEL = "reproduced"
 ACTIVATION = "nn.SiLU()"
+PACKAGES, CONFIG = "packages.txt", "config.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +44,11 @@ def clean_version(checkout: Checkout) -> str:
     (checkout.folder / "src/fraud_detector/later.py").write_text("# a later commit\n")
     checkout.commit()
     return "1"
+
+
+def git(checkout: Checkout, *words: str) -> str:
+    command = ["git", "-C", str(checkout.folder), *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def state(registry: RegistryClient, name: str) -> tuple:
@@ -84,8 +94,52 @@ def test_an_image_of_another_commit_says_which_commit_it_takes(
     done = image.modelyard("reproduce", clean_version, GIT_COMMIT="f" * 40)
     assert done.returncode == 9
     assert "is not available: this image was built from ffff" in done.stderr
-    assert "git checkout" in done.stderr
+    assert "make reproduce" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_image_of_another_commit_takes_the_code_that_is_handed_over(
+    checkout: Checkout, clean_version: str, tmp_path: Path
+):
+    image = Checkout(
+        tmp_path / "app", {**checkout.environment, "PYTHONPATH": f"{tmp_path}/app/src"}
+    )
+    shutil.copytree(checkout.folder, image.folder, ignore=shutil.ignore_patterns(".git"))
+    archive = tmp_path / "code.tar"
+    first = git(checkout, "rev-list", "--max-parents=0", "HEAD")
+    git(checkout, "archive", "-o", str(archive), first)
+    done = image.modelyard("reproduce", clean_version, "--code", str(archive), GIT_COMMIT="f" * 40)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"commit {first[:12]}, whose src/ is tree" in done.stdout
+    assert "identical model.onnx" in done.stdout
+    done = image.modelyard("reproduce", clean_version, "--code", str(tmp_path / "none.tar"))
+    assert (done.returncode, "none.tar cannot be read" in done.stderr) == (2, True)
+
+
+@pytest.fixture
+def of_other_packages(
+    clean_version: str, mlflow_url: str, registry: RegistryClient
+) -> Iterator[str]:
+    """A version with other numbers than numpy 0.0.1 gave it, as far as its record says."""
+    run = registry.run(registry.version(MODEL, clean_version).run_id)
+    kept = {name: registry.run_text(run, name) for name in (PACKAGES, CONFIG)}
+    assert "\nseed: 7\n" in kept[CONFIG]
+    client = MlflowClient(mlflow_url)
+    client.log_text(run.run_id, re.sub("numpy==.*", "numpy==0.0.1", kept[PACKAGES]), PACKAGES)
+    client.log_text(run.run_id, kept[CONFIG].replace("\nseed: 7\n", "\nseed: 8\n"), CONFIG)
+    yield clean_version
+    for name, text in kept.items():
+        client.log_text(run.run_id, text, name)
+
+
+def test_another_package_is_named_with_what_brings_it_back(
+    checkout: Checkout, of_other_packages: str
+):
+    done = checkout.modelyard("reproduce", of_other_packages)
+    assert done.returncode == 9
+    assert "The first thing that differs is package numpy: recorded 0.0.1, now " in done.stderr
+    first = git(checkout, "rev-list", "--max-parents=0", "HEAD")
+    assert f"git checkout {first} -- requirements-dev.txt" in done.stderr
 
 
 def test_changes_that_were_never_committed_are_the_first_difference(
@@ -116,6 +170,7 @@ def test_data_that_is_gone_is_said(checkout: Checkout, clean_version: str, tmp_p
     done = checkout.modelyard("reproduce", clean_version, **gone)
     assert done.returncode == 9
     assert "Its data could not be fetched" in done.stderr
+    assert "its containers only: make reproduce" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
+from collections.abc import Callable, Iterator
 
 import pytest
 from benchmarks.traffic import Traffic
@@ -18,6 +21,7 @@ from stack.driver import (
     run,
     wait_for,
 )
+from stack.later_checkout import LaterCheckout, gone_on
 from stack.replicas import KILL, ready_replicas
 
 
@@ -73,6 +77,40 @@ def test_make_train_records_the_image_with_its_digest(trained: Stack) -> None:
     image = trained.environment()["TRAINING_CPU_IMAGE"]
     digest = run("docker", "image", "inspect", "--format", "{{.Id}}", image).stdout.strip()
     assert tags["image"] == f"{image}@{digest}"
+
+
+ENDS = {
+    "Ctrl-C in its terminal": lambda process_id: os.killpg(process_id, signal.SIGINT),
+    "kill": lambda process_id: os.kill(process_id, signal.SIGTERM),
+}
+
+
+@pytest.fixture(scope="module")
+def later(trained: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LaterCheckout]:
+    with gone_on(trained, tmp_path_factory.mktemp("later") / "checkout") as checkout:
+        yield checkout
+
+
+def test_a_version_of_an_older_commit_is_reproduced_by_an_image_of_today(
+    later: LaterCheckout,
+) -> None:
+    begin = time.monotonic()
+    done = later.reproduce()
+    FIGURES.append(f"make reproduce of a quick run: {time.monotonic() - begin:.0f} s")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"commit {later.first[:12]}, handed over" in done.stderr
+    assert f"commit {later.first[:12]}, whose src/ is tree" in done.stdout
+    assert "identical model.onnx, sha256" in done.stdout
+    assert later.stack.containers("training") == []
+    assert later.changed_files() == ""
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_a_reproduction_that_is_ended_leaves_nothing(
+    later: LaterCheckout, end: Callable[[int], None]
+) -> None:
+    assert later.end_reproduction("training  against", end) != 0
+    assert later.stack.containers("training") == []
 
 
 def test_the_data_came_out_of_the_store(trained: Stack) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated
 
 import typer
 
 from modelyard.cli.connection import AsJson, Model, open_registry
 from modelyard.cli.output import show_json
-from modelyard.errors import ReproductionError
-from modelyard.reproduction.reproduce import GRAPH_FILE, Reproduction
+from modelyard.errors import ConfigError, ReproductionError
+from modelyard.reproduction.advice import advise
+from modelyard.reproduction.reproduce import GRAPH_FILE, Reproduction, is_checkout
 from modelyard.reproduction.reproduce import reproduce as reproduce_version
 from modelyard.settings import ReproductionSettings, read_settings
 
@@ -24,6 +28,14 @@ def add_commands(app: typer.Typer) -> None:
 def reproduce(
     version: Annotated[str, typer.Argument(help="Number of the version.")],
     model: Model = None,
+    code: Annotated[
+        str,
+        typer.Option(
+            metavar="ARCHIVE",
+            help="The recorded code as tar, `-` for standard input, where there is no git: what "
+            "`git archive COMMIT` writes, and `make reproduce` hands over.",
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Rebuild VERSION from its recorded commit, data and config, and compare every file's sha256.
@@ -32,24 +44,38 @@ def reproduce(
     when something differs, or is not available; the first such thing is named.
     """
     settings = read_settings(ReproductionSettings)
-    with open_registry(model) as (registry, name):
+    root = Path.cwd()
+    with open_registry(model) as (registry, name), _open(code) as archive:
         say = _to_stderr if as_json else typer.echo
-        found = reproduce_version(registry, name, version, Path.cwd(), settings, say)
+        found = reproduce_version(registry, name, version, root, settings, say, archive)
     if as_json:
         show_json({"identical": found.identical, **asdict(found)})
     if not found.identical:
-        raise _not_the_same(name, found)
+        raise _not_the_same(name, found, in_checkout=is_checkout(root))
     if not as_json:
         model_file = next((n for n in found.compared if n == GRAPH_FILE), min(found.compared))
         typer.echo(f"identical {model_file}, sha256 {found.compared[model_file]}")
         typer.echo("          and every other file but MLmodel, which holds ids and times")
 
 
+@contextmanager
+def _open(code: str) -> Iterator[IO[bytes] | None]:
+    if code in ("", "-"):
+        yield sys.stdin.buffer if code else None
+        return
+    try:
+        file = Path(code).open("rb")  # noqa: SIM115 - closed below; only this may be no such file
+    except OSError as error:
+        raise ConfigError(f"--code: {code} cannot be read: {error.strerror}.") from error
+    with file:
+        yield file
+
+
 def _to_stderr(line: str) -> None:
     typer.echo(line, err=True)
 
 
-def _not_the_same(name: str, found: Reproduction) -> ReproductionError:
+def _not_the_same(name: str, found: Reproduction, *, in_checkout: bool) -> ReproductionError:
     first = found.first_difference()
     lines = [f"  {difference.sentence()}" for difference in found.files]
     if found.weights:
@@ -64,8 +90,7 @@ def _not_the_same(name: str, found: Reproduction) -> ReproductionError:
         f"{name} version {found.version} was trained again and is not the same:\n"
         + "\n".join(lines)
         + f"\n{cause}",
-        fix="Make that the same, as a container of the recorded image on the same CPU type does; "
-        "then reproduce again."
+        fix=advise(first, found.version, found.commit, in_checkout=in_checkout)
         if found.circumstances
         else "Seed everything that is random in the project's fit, and fix OMP_NUM_THREADS.",
     )

@@ -87,5 +87,10 @@ def _start_mlflow(processes: Processes, scratch: Path) -> str:
 def _failed(code: int, log: Path) -> ReproductionError:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
     said = "\n".join(f"  {line}" for line in lines)
-    what = "Its data could not be fetched" if code == _DATA_EXIT_CODE else "Training it failed"
-    return ReproductionError(f"{what} (exit code {code}):\n{said}")
+    if code != _DATA_EXIT_CODE:
+        return ReproductionError(f"Training it failed (exit code {code}):\n{said}")
+    return ReproductionError(
+        f"Its data could not be fetched (exit code {code}):\n{said}",
+        fix="The stack's own store is reached from its containers only: make reproduce VERSION=…; "
+        "any other: DVC_REMOTE_URL and its credentials, as for the training.",
+    )

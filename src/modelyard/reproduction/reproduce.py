@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from modelyard.errors import DataError, ReproductionError
 from modelyard.machine import machine_tags
@@ -14,6 +15,7 @@ from modelyard.provenance import DIRTY_MARK, PROCESSES_TAG, package_list
 from modelyard.registry import RegistryClient
 from modelyard.registry.lineage import CONFIG_FILE, Lineage, trace
 from modelyard.registry.manifest import FILE_NAME as MANIFEST_FILE
+from modelyard.reproduction.advice import advise
 from modelyard.reproduction.comparison import (
     Difference,
     compare_files,
@@ -24,6 +26,7 @@ from modelyard.reproduction.rebuild import rebuild
 from modelyard.reproduction.source import Source, lay_out
 from modelyard.reproduction.weights import describe_difference
 from modelyard.settings import ReproductionSettings
+from modelyard.source_tree import git
 from modelyard.training.experiment import is_in_store
 from modelyard.training.objects import OBJECTS_FILE, find_objects
 
@@ -38,7 +41,8 @@ _DATA_TAGS = ("data.path", "data.md5", "data.size_bytes")
 class Reproduction:
     """What came out. `circumstances` differ around the training, `files` in its result.
 
-    `weights` says how far the two graphs are apart, where they are not the same.
+    `weights` says how far the two graphs are apart, where they are not the same. `commit` is the
+    one that was trained again.
     """
 
     version: str
@@ -46,6 +50,7 @@ class Reproduction:
     files: tuple[Difference, ...]
     compared: Mapping[str, str]
     weights: str = ""
+    commit: str = ""
 
     @property
     def identical(self) -> bool:
@@ -64,6 +69,7 @@ def reproduce(
     root: Path,
     settings: ReproductionSettings,
     say: Say,
+    code_archive: IO[bytes] | None = None,
 ) -> Reproduction:
     """Rebuild version `number` of `name` and compare it with the registered files.
 
@@ -72,6 +78,7 @@ def reproduce(
     Args:
         root: the checkout or the image's folder.
         say: told each step, a line at a time.
+        code_archive: the recorded code as tar, where no git is that has it.
 
     Raises:
         RegistryError: the registry does not answer, or has no such version.
@@ -84,13 +91,18 @@ def reproduce(
         scratch = Path(folder)
         code = scratch / "code"
         code.mkdir()
-        source = lay_out(tags, root, settings.git_commit.removesuffix(DIRTY_MARK), code)
+        built_from = settings.git_commit.removesuffix(DIRTY_MARK)
+        source = lay_out(tags, root, built_from, code, code_archive)
         say(f"code      {source.said}")
         say(f"data      {tags['data.path']}, md5 {tags['data.md5']}")
         _check_objects(lineage)
         circumstances = tuple(_circumstances(lineage, source))
         for difference in circumstances:
             say(f"differs   {difference.sentence()}")
+        if source.recorded:
+            say(
+                "          so that it cannot be the same; trained all the same, to see what differs"
+            )
         processes = tags.get(PROCESSES_TAG, "1")
         ranks = "" if processes == "1" else f" by {processes} processes, as it was"
         say(f"training  against an MLflow of its own{ranks}; this takes as long as it took then")
@@ -98,21 +110,34 @@ def reproduce(
         try:
             rebuilt = rebuild(code, lineage.config, environment, name, scratch, processes)
         except ReproductionError as error:
-            raise _with_cause(error, circumstances) from error
+            raise _with_cause(error, circumstances, number, source.commit, root) from error
         files = tuple(compare_files(lineage.files, rebuilt))
         weights = ""
         if any(difference.what == GRAPH_FILE for difference in files):
             registered = scratch / GRAPH_FILE
             registry.fetch_file(lineage.version, GRAPH_FILE, registered)
             weights = describe_difference(registered, rebuilt / GRAPH_FILE)
-    return Reproduction(number, circumstances, files, lineage.files, weights)
+    return Reproduction(number, circumstances, files, lineage.files, weights, source.commit)
 
 
-def _with_cause(error: ReproductionError, circumstances: Sequence[Difference]) -> ReproductionError:
+def is_checkout(root: Path) -> bool:
+    """Whether this is a checkout, or a folder of one, and no image."""
+    return bool(git(root, "rev-parse", "HEAD"))
+
+
+def _with_cause(
+    error: ReproductionError,
+    circumstances: Sequence[Difference],
+    number: str,
+    commit: str,
+    root: Path,
+) -> ReproductionError:
     if not circumstances:
         return error
-    cause = f"The first thing that differs is {circumstances[0].sentence()}."
-    return ReproductionError(f"{error.detail}\n{cause}", fix=error.fix)
+    first = circumstances[0]
+    cause = f"The first thing that differs is {first.sentence()}."
+    fix = error.fix or advise(first, number, commit, in_checkout=is_checkout(root))
+    return ReproductionError(f"{error.detail}\n{cause}", fix=fix)
 
 
 def _check_record(lineage: Lineage) -> None:

@@ -1,26 +1,33 @@
-"""The code of a version in a folder of its own: from git, or from here if it is the same."""
+"""The code of a version in a folder of its own: as it is here, handed over, or from git."""
 
 from __future__ import annotations
 
-import io
-import re
 import shutil
-import subprocess
 import tarfile
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from os.path import normpath
 from pathlib import Path, PurePath
+from typing import IO
 
 from modelyard.config import dump_yaml
 from modelyard.errors import ReproductionError
 from modelyard.provenance import UNKNOWN
-from modelyard.source_tree import FOLDER, find_commit, git, tree_id
+from modelyard.reproduction.recorded_code import (
+    Place,
+    Recorded,
+    fetch_command,
+    find_code,
+    read_recorded,
+    write_archive,
+)
+from modelyard.source_tree import FOLDER, tree_id
 from modelyard.training.experiment import is_in_store
 
-_NEEDED = (FOLDER, "entrypoint.sh", ".dvc/config", "data")
-_GIT_TIMEOUT_S = 60
 _NAMED_FILES = 5
-_HASH = re.compile(r"[0-9a-f]{7,64}")
+_SHORT = 12
+_COMMIT_HEADER = "comment"  # where `git archive` names the commit
 
 
 @dataclass(frozen=True)
@@ -33,18 +40,26 @@ class Source:
     now: str = ""
 
 
-def lay_out(tags: Mapping[str, str], root: Path, image_commit: str, folder: Path) -> Source:
+def lay_out(
+    tags: Mapping[str, str],
+    root: Path,
+    image_commit: str,
+    folder: Path,
+    handed: IO[bytes] | None = None,
+) -> Source:
     """Put the code that trained a version, and the pointer to its data file, into `folder`.
 
     Args:
         tags: the version's, with commit, tree, and data.
         root: the checkout or the image's folder.
         image_commit: commit that the image was built from, where this is one.
+        handed: a tar archive with the code, as `git archive` writes it; git is not asked then.
 
     Raises:
-        ReproductionError: the code is not here, and no checkout has its commit.
+        ReproductionError: the code is not here, not handed over, and no checkout has its commit.
     """
-    source = _lay_out_code(tags, root, image_commit, folder)
+    recorded = read_recorded(tags)
+    source = _lay_out_code(recorded, tags, root, image_commit, folder, handed)
     data = folder / "data"
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir()
@@ -57,80 +72,108 @@ def lay_out(tags: Mapping[str, str], root: Path, image_commit: str, folder: Path
     return source
 
 
-def _lay_out_code(tags: Mapping[str, str], root: Path, image_commit: str, folder: Path) -> Source:
-    commit, tree = tags.get("git.commit", UNKNOWN), tags.get("git.tree", UNKNOWN)
-    if not _HASH.fullmatch(commit):
-        commit = UNKNOWN  # a tag that anybody may write must not become an option of git
-    if tree_id(root / FOLDER) == tree:
-        _copy(root, folder)
-        return Source(commit, f"as it is here: src/ is tree {tree[:12]}, as recorded")
-    known = commit != UNKNOWN and bool(git(root, "cat-file", "-t", commit))
-    if known and git(root, "rev-parse", f"{commit}:{FOLDER}") == tree:
-        _archive(root, commit, folder)
-        return Source(commit, f"commit {commit[:12]}, whose src/ is tree {tree[:12]}, as recorded")
-    if same := find_commit(root, tree):
-        _archive(root, same, folder)
-        return Source(same, f"commit {same[:12]}, whose src/ is tree {tree[:12]}, as recorded")
-    if not known:
-        raise _unavailable(commit, tags, image_commit)
-    _archive(root, commit, folder)
+def _lay_out_code(
+    recorded: Recorded,
+    tags: Mapping[str, str],
+    root: Path,
+    image_commit: str,
+    folder: Path,
+    handed: IO[bytes] | None,
+) -> Source:
+    is_here = bool(recorded.tree) and tree_id(root / FOLDER) == recorded.tree
+    if handed is not None and not is_here:
+        return _describe(recorded, tags, _extract(handed, folder), folder)
+    place = find_code(recorded, root)
+    if place is None:
+        raise _unavailable(recorded, tags, root, image_commit)
+    _copy(place, root, folder)
+    if is_here:
+        said = f"as it is here: src/ is tree {recorded.tree[:_SHORT]}, as recorded"
+        return Source(recorded.commit or UNKNOWN, said)
+    return _describe(recorded, tags, place.commit, folder)
+
+
+def _copy(place: Place, root: Path, folder: Path) -> None:
+    with tempfile.TemporaryFile() as file:
+        write_archive(place, root, file)
+        file.seek(0)
+        _extract(file, folder)
+
+
+def _extract(file: IO[bytes], folder: Path) -> str:
+    """Unpack an archive; the commit that it names, or an empty string."""
+    try:
+        with tarfile.open(fileobj=file, mode="r|") as archive:
+            commit = archive.pax_headers.get(_COMMIT_HEADER, "")
+            archive.extractall(folder, members=_within(archive))  # noqa: S202 - checked there
+    except tarfile.TarError as error:
+        raise ReproductionError(
+            f"The code was not handed over as a tar archive: {error}.",
+            fix="git archive COMMIT writes one.",
+        ) from error
+    if not (folder / FOLDER).is_dir():
+        raise ReproductionError(f"There is no folder {FOLDER}/ in the code that was handed over.")
+    return commit
+
+
+def _within(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    """Files, folders and links that stay in the folder: Python before 3.11.4 has no filter."""
+    for member in archive:
+        names = [member.name]
+        if member.issym():
+            names.append(str(PurePath(member.name).parent / member.linkname))
+        is_known = member.isreg() or member.isdir() or member.issym()
+        if not is_known or any(normpath(name).startswith(("/", "..")) for name in names):
+            raise tarfile.ExtractError(f"{member.name} is no file in it")
+        yield member
+
+
+def _describe(recorded: Recorded, tags: Mapping[str, str], commit: str, folder: Path) -> Source:
+    """What the code in `folder` is, by its content, beside what is on record."""
+    found = tree_id(folder / FOLDER)
+    where = f"commit {commit[:_SHORT]}" if commit else "code that no commit names"
+    if recorded.tree and found == recorded.tree:
+        said = f"{where}, whose src/ is tree {found[:_SHORT]}, as recorded"
+        return Source(commit or recorded.commit or UNKNOWN, said)
+    if recorded.commit and commit != recorded.commit:
+        return Source(commit or UNKNOWN, where, f"commit {recorded.commit[:_SHORT]}", where)
     if tags.get("git.dirty") == "true":
-        changed = tags.get("git.changed", "files not on record").splitlines()
-        more = f" and {len(changed) - _NAMED_FILES} more" if len(changed) > _NAMED_FILES else ""
-        files = ", ".join(changed[:_NAMED_FILES]) + more
-        recorded = f"a dirty tree, with changes that were never committed ({files})"
-        said = f"commit {commit[:12]} without them"
-        return Source(commit, f"commit {commit[:12]}", recorded, said)
-    if tree != UNKNOWN:
-        here = f"commit {commit[:12]}, with another src/"
-        return Source(commit, here, f"src/ as tree {tree[:12]}", here)
-    return Source(commit, f"commit {commit[:12]}")
+        changes = f"a dirty tree, with changes that were never committed ({_changed(tags)})"
+        return Source(commit, where, changes, f"{where} without them")
+    if recorded.tree:
+        here = f"{where}, with another src/"
+        return Source(commit, here, f"src/ as tree {recorded.tree[:_SHORT]}", here)
+    return Source(commit, where)
 
 
-def _unavailable(commit: str, tags: Mapping[str, str], image_commit: str) -> ReproductionError:
-    here = (
-        f"this image was built from {image_commit}" if image_commit else "no checkout here has it"
-    )
-    if commit == UNKNOWN and "git.tree" not in tags:
+def _changed(tags: Mapping[str, str]) -> str:
+    changed = tags.get("git.changed", "").splitlines()
+    if not changed:
+        return "which files is not on record: it was trained in an image, which has no git"
+    more = f" and {len(changed) - _NAMED_FILES} more" if len(changed) > _NAMED_FILES else ""
+    return ", ".join(changed[:_NAMED_FILES]) + more
+
+
+def _unavailable(
+    recorded: Recorded, tags: Mapping[str, str], root: Path, image_commit: str
+) -> ReproductionError:
+    if not recorded.commit and "git.tree" not in tags:
         return ReproductionError(
             "Which code trained it is not on record, neither a commit nor a tree.",
             fix="Only a version that `modelyard train` made can be rebuilt.",
         )
-    if commit == UNKNOWN:
-        wanted = f"with src/ as tree {tags['git.tree'][:12]} (no commit is on record)"
-        fix = "Run it in a checkout of the repository that has the commit: modelyard reproduce …"
-    else:
-        wanted = f"of commit {commit}"
-        fix = (
-            f"git fetch, then again; or, in an image: git checkout {commit[:12]} && docker compose "
-            "--profile train build training, then again."
-        )
-    return ReproductionError(f"The code {wanted} is not available: {here}.", fix=fix)
-
-
-def _copy(root: Path, folder: Path) -> None:
-    for name in _NEEDED:
-        path, target = root / name, folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            wanted = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.parquet")
-            shutil.copytree(path, target, ignore=wanted, symlinks=True)
-        elif path.is_file():
-            shutil.copy2(path, target)
-
-
-def _archive(root: Path, commit: str, folder: Path) -> None:
-    """`commit` as git has it; the checkout itself is not touched."""
-    program = shutil.which("git") or "git"
-    done = subprocess.run(  # noqa: S603 - our own words and a hash, no shell
-        [program, "-C", str(root), "archive", "--format=tar", commit],
-        capture_output=True,
-        timeout=_GIT_TIMEOUT_S,
-        check=False,
+    here = (
+        f"this image was built from {image_commit}" if image_commit else "no checkout here has it"
     )
-    if done.returncode != 0:
-        raise ReproductionError(
-            f"git archive {commit} failed: {done.stderr.decode(errors='replace').strip()}"
-        )
-    with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-        archive.extractall(folder, filter="data")
+    wanted = (
+        f"of commit {recorded.commit}"
+        if recorded.commit
+        else f"with src/ as tree {recorded.tree[:_SHORT]} (no commit is on record)"
+    )
+    if tags.get("git.dirty") == "true":
+        wanted += f", with changes that were never committed ({_changed(tags)}),"
+    return ReproductionError(
+        f"The code {wanted} is not available: {here}.",
+        fix=f"In the checkout: {fetch_command(root)}, then again: make reproduce VERSION=… hands "
+        "the code over to the container; without the stack: modelyard reproduce …",
+    )
