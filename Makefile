@@ -26,8 +26,8 @@ help: ## this list
 demo: .venv/.ready ## the whole main job on this machine, without Docker
 	@$(BIN)/modelyard demo
 
-doctor: ## can this machine run the stack? expected, found, fix
-	@python3 src/modelyard/doctor.py
+doctor: ## can this machine run the stack? expected, found, fix; ARGS=--json
+	@python3 src/modelyard/doctor.py $(ARGS)
 
 up: ## build and start the stack, wait until it is healthy
 	docker compose up -d --build --wait
@@ -48,22 +48,24 @@ train: ## train, register, promote; takes the CPU overlay by itself; ARGS="--set
 COMPOSE_TRAIN = COMPOSE_FILE="$$(python3 src/modelyard/doctor.py --compose-file)" docker compose
 IN_TRAINING = $(COMPOSE_TRAIN) --profile train run --rm --no-deps --entrypoint modelyard training
 
-status: ## where the aliases point, and which replica serves what
-	@$(IN_TRAINING) status
-versions: ## the registered versions
-	@$(IN_TRAINING) versions
-history: ## every move of the alias
-	@$(IN_TRAINING) history
+MOVE = $(if $(WHY),--why "$$WHY") $(if $(FROM),--from $(FROM)) $(ARGS)
+
+status: ## where the aliases point, and which replica serves what; ARGS=--json
+	@$(IN_TRAINING) status $(ARGS)
+versions: ## the registered versions; ARGS="--model other"
+	@$(IN_TRAINING) versions $(ARGS)
+history: ## every move of the alias; ARGS="--alias challenger"
+	@$(IN_TRAINING) history $(ARGS)
 promote: ## let the alias point to a version: make promote VERSION=2 WHY="better recall" [FORCE=1]
-	@$(IN_TRAINING) promote $(VERSION) --why "$(WHY)" $(if $(FORCE),--force)
-rollback: ## let the alias point to the version before: make rollback WHY="complaints"
-	@$(IN_TRAINING) rollback --why "$(WHY)"
+	@$(IN_TRAINING) promote $(VERSION) $(if $(FORCE),--force) $(MOVE)
+rollback: ## let the alias point to the version before: make rollback WHY="complaints" [FROM=2]
+	@$(IN_TRAINING) rollback $(MOVE)
 traffic: ## canary, A/B, shadow: make traffic ARGS="--canary 10" (--ab 50, --shadow, --off; none shows)
 	@docker compose --profile challenger exec traffic python -m modelyard.cli.traffic $(ARGS) || \
 	  { code=$$?; [ -n "$$(docker compose --profile challenger ps -q traffic)" ] || \
 	    echo 'fix: docker compose --profile challenger up -d --wait' >&2; exit $$code; }
 trace: ## where a version or an answer comes from: make trace VERSION=2, or REQUEST=its X-Request-Id
-	@$(IN_TRAINING) trace $(or $(REQUEST),$(VERSION))
+	@$(IN_TRAINING) trace $(or $(REQUEST),$(VERSION)) $(ARGS)
 reproduce: ## rebuild a version and compare its bytes: make reproduce VERSION=2
 	@COMPOSE_FILE="$$(python3 src/modelyard/doctor.py --compose-file)" PYTHONPATH=src \
 	  python3 -m modelyard.reproduction $(ARGS) $(VERSION)

@@ -1,6 +1,7 @@
 """`make doctor`: whether this machine can run the stack, and what to do where it cannot.
 
     python3 src/modelyard/doctor.py                   every check; 1 when a needed one fails
+    python3 src/modelyard/doctor.py --json            the same for programs
     python3 src/modelyard/doctor.py --compose-file    prints COMPOSE_FILE for training here
 
 Standard library only, and any Python from 3.8: it has to run before anything is installed.
@@ -32,6 +33,13 @@ MIN_MEMORY_GIB = 4
 MIN_DISK_GIB = {"cpu": 12, "gpu": 25}
 FULL_DISK_GIB = 2  # below this nothing starts, whatever is built already
 DEFAULT_PORTS = {"GATEWAY_PORT": 8000, "MLFLOW_PORT": 5000}
+DEFAULT_SETTINGS = {  # docker-compose.yml's own, where they are compared with something
+    "SERVING_REPLICAS": "1",
+    "SERVING_REQUEST_TIMEOUT_S": "5",
+    "GATEWAY_SERVER_TIMEOUT_S": "8",
+}
+DEFAULT_PLACES = 8
+GATEWAY_FILE = "configs/gateway/haproxy.cfg"
 BASE_FILE = "docker-compose.yml"
 OVERRIDE_FILE = "docker-compose.override.yml"
 CPU_OVERLAY = "docker-compose.cpu.yml"
@@ -67,6 +75,8 @@ class Facts:
     gpu_driver: str | None = None
     engine_knows_nvidia: bool = False
     unreadable: Sequence[str] = ()
+    settings: Mapping[str, str] = field(default_factory=lambda: DEFAULT_SETTINGS)
+    places: int = DEFAULT_PLACES  # for replicas, in the gateway's configuration
 
 
 Check = Callable[[Facts], Sequence[Finding]]
@@ -154,12 +164,37 @@ def check_files(facts: Facts) -> list[Finding]:
     return [Finding("configs", not facts.unreadable, expected, found, "chmod -R o+rX configs")]
 
 
+def check_replicas(facts: Facts) -> list[Finding]:
+    """As many replicas as the gateway has places for; further ones would get no request."""
+    found = facts.settings["SERVING_REPLICAS"]
+    good = found.isdecimal() and 1 <= int(found) <= facts.places
+    expected = f"1 to {facts.places} in SERVING_REPLICAS, the gateway's places"
+    fix = (
+        f"lower it in .env, or raise 1-{facts.places} in every `server-template … serving:` line "
+        f"of {GATEWAY_FILE}, then docker compose restart gateway"
+    )
+    return [Finding("replicas", good, expected, found, fix)]
+
+
+def check_timeouts(facts: Facts) -> list[Finding]:
+    """The gateway waits longer than a server may take, or it asks another one in vain."""
+    gateway = facts.settings["GATEWAY_SERVER_TIMEOUT_S"]
+    server = facts.settings["SERVING_REQUEST_TIMEOUT_S"]
+    waits, may_take = _seconds(gateway), _seconds(server)
+    good = waits is not None and may_take is not None and waits > may_take
+    found = f"the gateway waits {gateway} s, a server may take {server} s"
+    expected = "seconds; GATEWAY_SERVER_TIMEOUT_S longer than SERVING_REQUEST_TIMEOUT_S"
+    return [Finding("timeouts", good, expected, found, "change one of the two in .env")]
+
+
 CHECKS: tuple[Check, ...] = (
     check_engine,
     check_compose,
     check_ports,
     check_room,
     check_files,
+    check_replicas,
+    check_timeouts,
     check_gpu,
 )
 
@@ -186,6 +221,13 @@ def read_dotenv(root: Path) -> dict[str, str]:
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     line = r"""(?m)^[ \t]*(?:export )?(\w+)[ \t]*=[ \t]*["']?([^\s"'#]*)"""
     return dict(re.findall(line, text))
+
+
+def read_places(configuration: Path) -> int:
+    """How many replicas the gateway has places for, as modelyard.rollout reads it."""
+    text = configuration.read_text(encoding="utf-8") if configuration.is_file() else ""
+    found = re.findall(r"(?m)^\s*server-template\s+\S+\s+1-(\d+)\s+serving:", text)
+    return min(map(int, found), default=DEFAULT_PLACES)
 
 
 def choose_compose_file(facts: Facts, chosen: str, *, has_override: bool) -> str:
@@ -219,6 +261,8 @@ def look(root: Path, settings: Mapping[str, str]) -> Facts:
         gpu_driver=driver.splitlines()[0] if driver else None,
         engine_knows_nvidia=_knows_nvidia(info),
         unreadable=_unreadable(root / "configs"),
+        settings={name: settings.get(name) or own for name, own in DEFAULT_SETTINGS.items()},
+        places=read_places(root / GATEWAY_FILE),
     )
 
 
@@ -226,6 +270,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Print the findings, or only COMPOSE_FILE for training; 1 when a needed check fails."""
     parser = argparse.ArgumentParser(description="Can this machine run the stack?")
     parser.add_argument("--compose-file", action="store_true", help="print COMPOSE_FILE only")
+    parser.add_argument("--json", action="store_true", help="the checks as JSON")
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="the project's folder")
     arguments = parser.parse_args(argv)
     root = arguments.root.resolve()
@@ -237,8 +282,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(choose_compose_file(facts, chosen, has_override=has_override))
         return 0
     findings = judge(facts)
-    print("\n".join(map(render, findings)))
     failed = [finding for finding in findings if finding.needed and not finding.ok]
+    if arguments.json:
+        checks = [finding._asdict() for finding in findings]
+        print(json.dumps({"ready": not failed, "checks": checks}, indent=2, ensure_ascii=False))
+        return 1 if failed else 0
+    print("\n".join(map(render, findings)))
     print(f"\n{len(failed)} to mend" if failed else "\nready: docker compose up -d --wait")
     return 1 if failed else 0
 
@@ -298,6 +347,10 @@ def _unreadable(folder: Path) -> list[str]:
         if path.stat().st_mode & needed != needed:
             found.append(str(path.relative_to(folder.parent)))
     return found
+
+
+def _seconds(text: str) -> float | None:
+    return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else None
 
 
 def _at_least(version: str | None, minimum: tuple[int, int]) -> bool:

@@ -203,7 +203,9 @@ class TrainingSettings(ActorSettings):
 class CommandSettings(ActorSettings):
     """The registry commands of `modelyard`."""
 
-    model_name: str = Field("", description="Registered model that commands mean by default.")
+    model_name: str = Field(
+        "", description="Registered model that commands mean by default; if empty, the only one."
+    )
     serving_url: HttpUrl = Field(
         "http://127.0.0.1:8000", description="Address of the prediction API, for `status`."
     )

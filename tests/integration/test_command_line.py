@@ -26,7 +26,8 @@ def modelyard(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "words", [("versions",), ("status",), ("promote", "1"), ("rollback",), ("history",)]
+    "words",
+    [("versions",), ("status",), ("promote", "1"), ("rollback", "--why", "x"), ("history",)],
 )
 def test_a_registry_that_is_not_there_is_exit_code_6_with_a_fix(words: tuple[str, ...]):
     done = modelyard(*words)
@@ -39,7 +40,7 @@ def test_a_registry_that_is_not_there_is_exit_code_6_with_a_fix(words: tuple[str
 @pytest.mark.parametrize(
     ("words", "settings", "said"),
     [
-        (("versions",), {"MODEL_NAME": ""}, "Which model?"),
+        (("rollback",), {}, "A rollback needs a reason"),
         (("versions",), {"MLFLOW_TRACKING_URI": "sqlite:///x.db"}, "MLFLOW_TRACKING_URI"),
         (("versions",), {"REGISTRY_TIMEOUT_S": "soon"}, "REGISTRY_TIMEOUT_S"),
         (("train", "--config", "configs/trian.yaml"), {}, "train.yaml"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from uuid import uuid4
 
@@ -124,6 +125,17 @@ def test_a_collapse_in_one_slice_is_refused_by_its_name(
     assert failed(verdict) == {"slices"}
     assert "night=True" in verdict.sentence()
     assert "night=False" not in verdict.sentence()
+
+
+def test_slices_that_are_too_small_are_counted_and_not_passed_over_in_silence(
+    registry: RegistryClient, mlflow_url: str, name: str, tmp_path: Path
+):
+    champion(registry, mlflow_url, name)
+    # night has halves of 1500 rows, and noise quarters of 750
+    judge = replace(gate(name, slice_min_rows=1_000), slices=("night", "noise"))
+    verdict = judge.judge(registry, candidate(tmp_path, GOOD))
+    assert "worst of 2 slices (and 4 too small to judge) night=" in verdict.sentence()
+    assert json.loads(verdict.to_json())["slices_not_judged"] == 4
 
 
 @pytest.mark.parametrize(

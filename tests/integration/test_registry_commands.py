@@ -9,23 +9,20 @@ import pty
 import re
 import struct
 import subprocess
-import sys
 import termios
-from collections.abc import Callable
 from uuid import uuid4
 
 import mlflow
 import pytest
 from benchmarks.serving.network import free_port
 
+from integration.registry_commands import COMMAND, Run, commands_for, environment
 from integration.small_models import ranking, register
 from modelyard.registry import RegistryClient
 from modelyard.registry.verdict import CHAMPION_TAG, NUMBERS_TAG, SENTENCE_TAG, VERDICT_TAG
 
-COMMAND = [sys.executable, "-m", "modelyard.cli.main"]
 WIDTH = 100
 REASON = "a worse score: roc_auc 0.60, the champion 0.80"
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def verdict(word: str, sentence: str) -> dict[str, str]:
@@ -53,25 +50,7 @@ def model(mlflow_url: str) -> str:
 
 @pytest.fixture
 def run(mlflow_url: str, model: str) -> Run:
-    def modelyard(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [*COMMAND, *words],
-            env=environment(mlflow_url, model) | settings,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return done
-
-    return modelyard
-
-
-def environment(mlflow_url: str, model: str) -> dict[str, str]:
-    nobody = f"http://127.0.0.1:{free_port()}"
-    own = {"MLFLOW_TRACKING_URI": mlflow_url, "MODEL_NAME": model, "SERVING_URL": nobody}
-    return {**os.environ, **own, "MODELYARD_USER": "ann", "TERM": "xterm-256color"}
+    return commands_for(mlflow_url, model)
 
 
 def on_a_terminal(mlflow_url: str, model: str, *words: str) -> list[str]:
@@ -121,9 +100,11 @@ def test_versions_promotion_rollback_and_history_tell_one_story(run: Run, model:
     assert f"{model}@champion is at version 2 (ann, " in done.stderr
     assert '"hurry"): expected version 3' in done.stderr
     assert run("rollback", "--why", "x", "--from", "3").returncode == 8
-    assert run("rollback", "--why", "complaints", "--from", "2").stdout.endswith("3 now, was 2\n")
-    assert run("rollback", "--why", "complaints").stdout.endswith("1 now, was 3\n")
-    done = run("rollback")
+    done = run("rollback", "--why", "complaints", "--from", "2")
+    assert done.stdout.splitlines()[0].endswith("3 now, was 2")
+    done = run("rollback", "--why", "complaints")
+    assert done.stdout.splitlines()[0].endswith("1 now, was 3")
+    done = run("rollback", "--why", "complaints")
     assert (done.returncode, "No earlier version" in done.stderr) == (6, True)
 
     moves = json.loads(run("history", "--json").stdout)
@@ -195,9 +176,8 @@ def test_trace_of_a_version_that_is_not_whole_says_what_is_lost(run: Run):
         (("promote", "99"), 6, "There is no version 99"),
         (("promote", "latest"), 6, '"latest" is not the number of a version'),
         (("trace", "99"), 6, "There is no version 99"),
-        (("rollback", "--alias", "champoin"), 6, 'Did you mean "champion"?'),
+        (("rollback", "--why", "x", "--alias", "champoin"), 6, 'Did you mean "champion"?'),
         (("history", "--alias", "champoin"), 6, 'Did you mean "champion"?'),
-        (("promote", "1", "--alias", "not an alias!"), 6, "Invalid alias name"),
     ],
 )
 def test_a_mistake_is_a_sentence_with_a_fix(run: Run, words: tuple[str, ...], code: int, said: str):
@@ -205,32 +185,15 @@ def test_a_mistake_is_a_sentence_with_a_fix(run: Run, words: tuple[str, ...], co
     done = run(*words)
     assert done.returncode == code
     assert said in done.stderr
-    assert "fix: " in done.stderr or "Invalid" in said
-
-
-@pytest.mark.parametrize(
-    ("words", "code", "said"),
-    [
-        (("versions",), 0, "no versions yet; train the first"),
-        (("versions", "--json"), 0, "[]"),
-        (("status",), 0, "none; train the first"),
-        (("promote", "1"), 6, "There is no version 1 of empty"),
-        (("rollback",), 6, "empty"),
-        (("history",), 6, "empty"),
-    ],
-)
-def test_an_empty_registry_is_no_riddle(run: Run, words: tuple[str, ...], code: int, said: str):
-    done = run(*words, MODEL_NAME="empty")
-    assert done.returncode == code
-    assert said in done.stdout + done.stderr
+    assert "fix: " in done.stderr
 
 
 @pytest.mark.parametrize(
     "command", ["versions", "status", "history", "promote", "rollback", "trace"]
 )
 def test_a_registry_that_is_down_is_exit_code_6(run: Run, command: str):
-    words = [command, "1"] if command in ("promote", "trace") else [command]
-    done = run(*words, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{free_port()}")
+    words = {"promote": ["1"], "trace": ["1"], "rollback": ["--why", "x"]}.get(command, [])
+    done = run(command, *words, MLFLOW_TRACKING_URI=f"http://127.0.0.1:{free_port()}")
     assert done.returncode == 6
     assert "does not answer" in done.stderr
     assert "fix: " in done.stderr
@@ -248,7 +211,7 @@ def test_two_who_roll_back_at_once_go_back_one_version(
         run("promote", version, "--why", "", "--model", name)
     both = [
         subprocess.Popen(
-            [*COMMAND, "rollback", "--model", name, "--from", "3"],
+            [*COMMAND, "rollback", "--why", "x", "--model", name, "--from", "3"],
             env=environment(mlflow_url, name),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

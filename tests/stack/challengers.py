@@ -6,16 +6,13 @@ and answers `SCORE`, which the fraud model never does; certain amounts make it f
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import httpx
 import mlflow
-from benchmarks.serving.registry import Registry
 
 from fraud_detector.contract import CONTRACT
-from modelyard.registry import write_manifest
+from stack.code_models import register_code
 from stack.driver import ADVERSE, Stack
 
 NAME = "moody"
@@ -37,30 +34,13 @@ class Model:
         if {SLOW} in amounts:
             time.sleep(0.15)
         return np.full(len(frame), float("nan") if {NAN} in amounts else {SCORE})
-
-def _load_pyfunc(path):
-    return Model()
-"""
-_MLMODEL = """
-flavors:
-  python_function:
-    loader_module: moody_model
-    code: code
-    env: {virtualenv: python_env.yaml}
 """
 
 
 def register_moody(stack: Stack) -> None:
     """Register the model and let `challenger` point to it."""
     url = str(stack.mlflow.base_url).rstrip("/")
-    with tempfile.TemporaryDirectory() as parent:
-        folder = Path(parent)
-        (folder / "code").mkdir()
-        (folder / "code/moody_model.py").write_text(_CODE)
-        (folder / "MLmodel").write_text(_MLMODEL)
-        (folder / "contract.yaml").write_text(CONTRACT.to_yaml())
-        write_manifest(folder)
-        version = Registry(url).publish(NAME, folder, promote=False)
+    version = register_code(url, NAME, _CODE, CONTRACT)
     mlflow.MlflowClient(url).set_registered_model_alias(NAME, "challenger", version)
 
 

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
-from pathlib import Path
-
 import mlflow
 import onnx
-from benchmarks.serving.registry import Registry
 from benchmarks.traffic import AMOUNTS, Row
 from onnx import TensorProto, helper
 
 from integration.small_models import register
 from modelyard.contract import Contract, Feature, FeatureType, Output, OutputKind
-from modelyard.registry import write_manifest
 from modelyard.training.onnx_export import OPSET, normalise
+from stack.code_models import register_code
 from stack.driver import Stack, wait_for
 
 NAME = "numbered"
@@ -34,16 +30,6 @@ class Model:
         if frame["amount"].max() >= {SLOW_FROM}:
             time.sleep({SLOW_S})
         return {AMOUNTS} * NUMBER + frame["amount"]
-
-def _load_pyfunc(path):
-    return Model()
-"""
-SLOW_MODEL = """
-flavors:
-  python_function:
-    loader_module: slow_model
-    code: code
-    env: {virtualenv: python_env.yaml}
 """
 
 
@@ -57,15 +43,9 @@ def register_numbered(stack: Stack) -> str:
 def register_slow(stack: Stack) -> str:
     """Register the next version: code that answers the same, large amounts after `SLOW_S`."""
     version = _next_version(stack)
-    with tempfile.TemporaryDirectory() as parent:
-        folder = Path(parent)
-        (folder / "code").mkdir()
-        (folder / "code/slow_model.py").write_text(f"NUMBER = {version}\n{SLOW_CODE}")
-        (folder / "MLmodel").write_text(SLOW_MODEL)
-        patient = CONTRACT.model_copy(update={"inference_timeout_s": 3 * SLOW_S})
-        (folder / "contract.yaml").write_text(patient.to_yaml())
-        write_manifest(folder)
-        assert Registry(_url(stack)).publish(NAME, folder, promote=False) == str(version)
+    code = f"NUMBER = {version}\n{SLOW_CODE}"
+    patient = CONTRACT.model_copy(update={"inference_timeout_s": 2 * SLOW_S})
+    assert register_code(_url(stack), NAME, code, patient) == str(version)
     return str(version)
 
 

@@ -88,3 +88,36 @@ def test_the_admin_token_is_where_the_readme_says_and_reloads(fresh: Stack) -> N
     token = follow(fresh, show_token.replace(" exec ", " exec -T ")).strip()
     assert fresh.inside("POST", "/admin/reload", authorization=f"Bearer {token}") == 200
     assert fresh.inside("POST", "/admin/reload") == 401
+
+
+# Where the table's other commands are run: by the tests of these names, or by CI itself.
+RUN_ELSEWHERE = {
+    "make train": "test_training",
+    "make rollout": "test_rollout",
+    'make traffic ARGS="--canary 10"': "test_traffic",
+    "make reproduce VERSION=2": "test_reproduce",
+    "make check": "CI",
+    "make test": "CI",
+    "make soak": "by hand: CI runs the same tests in small",
+}
+EVERY_DAY = {
+    "make help": "make rollback",
+    "make doctor": "ready: docker compose up -d --wait",
+    "make up": "",
+    "make status": "fraud-detector version 2",
+    "make versions": "champion",
+    "make history": "trained with promote: auto",
+    'make promote VERSION=2 WHY="…"': "fraud-detector@champion is version 2 already",
+    'make rollback WHY="…"': "fraud-detector@champion is version 1 now, was 2",
+    "make trace VERSION=2": "fraud-detector version 2",
+    "make down": "",
+}
+
+
+def test_the_table_of_every_day_is_run(fresh: Stack) -> None:
+    (table,) = re.findall(r"^## Every day\n(.*?)(?=^Settings)", README, re.DOTALL | re.MULTILINE)
+    listed = re.findall(r"`(make [^`]+)`", table)
+    assert set(listed) == RUN_ELSEWHERE.keys() | EVERY_DAY.keys()
+    for command, said in EVERY_DAY.items():
+        assert said in follow(fresh, command), command
+    assert fresh.containers() == []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -14,6 +16,9 @@ import pytest
 
 from modelyard import doctor
 from modelyard.doctor import Facts, Finding
+from modelyard.rollout.__main__ import read_places
+
+ROOT = Path(__file__).parents[2]
 
 GOOD = Facts(
     docker_cli=True,
@@ -25,6 +30,10 @@ GOOD = Facts(
     gpu_driver="580.65.06",
     engine_knows_nvidia=True,
 )
+
+
+def with_settings(**settings: str) -> Facts:
+    return replace(GOOD, settings={**doctor.DEFAULT_SETTINGS, **settings})
 
 
 def failing(facts: Facts) -> list[Finding]:
@@ -57,6 +66,13 @@ def test_a_good_machine_has_nothing_to_mend() -> None:
         ),
         (replace(GOOD, free_disk_bytes=2**30), "disk", "1.0 GiB", "prune"),
         (replace(GOOD, unreadable=["configs/gateway"]), "configs", "configs/gateway", "chmod"),
+        (with_settings(SERVING_REPLICAS="9"), "replicas", "9", "raise 1-8"),
+        (with_settings(SERVING_REPLICAS="0"), "replicas", "0", "in .env"),
+        (with_settings(SERVING_REPLICAS="²"), "replicas", "²", "in .env"),
+        (replace(with_settings(SERVING_REPLICAS="5"), places=4), "replicas", "5", "raise 1-4"),
+        (with_settings(GATEWAY_SERVER_TIMEOUT_S="5"), "timeouts", "waits 5 s", "in .env"),
+        (with_settings(SERVING_REQUEST_TIMEOUT_S="8.5"), "timeouts", "take 8.5 s", "in .env"),
+        (with_settings(SERVING_REQUEST_TIMEOUT_S="soon"), "timeouts", "soon", "in .env"),
     ],
 )
 def test_what_is_needed_fails_with_found_and_fix(
@@ -119,6 +135,60 @@ def test_ports_come_from_dotenv_and_a_busy_one_is_found(
     assert facts.port_holders["GATEWAY_PORT"] == (port, "another program")
     assert facts.port_holders["MLFLOW_PORT"][0] == 5000
     assert facts.docker_cli is False
+
+
+def test_replicas_and_timeouts_come_from_dotenv_and_places_from_the_gateways_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in doctor.DEFAULT_SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    configuration = tmp_path / doctor.GATEWAY_FILE
+    configuration.parent.mkdir(parents=True)
+    text = (ROOT / doctor.GATEWAY_FILE).read_text(encoding="utf-8")
+    configuration.write_text(text.replace("1-8 serving:", "1-6 serving:", 1), encoding="utf-8")
+    dotenv = "SERVING_REPLICAS=7\nGATEWAY_SERVER_TIMEOUT_S=20\nSERVING_REQUEST_TIMEOUT_S=30\n"
+    (tmp_path / ".env").write_text(dotenv)
+    assert doctor.main(["--root", str(tmp_path), "--json"]) == 1
+    said = json.loads(capsys.readouterr().out)
+    found = {check["check"]: check for check in said["checks"]}
+    assert said["ready"] is False
+    assert (found["replicas"]["ok"], found["replicas"]["found"]) == (False, "7")
+    assert found["replicas"]["expected"].startswith("1 to 6 ")
+    assert (found["timeouts"]["ok"], "waits 20 s" in found["timeouts"]["found"]) == (False, True)
+    monkeypatch.setenv("SERVING_REPLICAS", "6")  # which counts before .env
+    monkeypatch.setenv("SERVING_REQUEST_TIMEOUT_S", "")  # which counts as none
+    doctor.main(["--root", str(tmp_path), "--json"])
+    found = {check["check"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
+    assert (found["replicas"]["ok"], found["timeouts"]["ok"]) == (True, True)
+
+
+def test_doctor_and_rollout_count_the_same_places(tmp_path: Path) -> None:
+    configuration = ROOT / doctor.GATEWAY_FILE
+    assert doctor.read_places(configuration) == read_places(configuration)
+    assert doctor.read_places(tmp_path) == read_places(tmp_path) == doctor.DEFAULT_PLACES
+    text = configuration.read_text(encoding="utf-8")
+    changed = tmp_path / "haproxy.cfg"
+    changed.write_text(text.replace("1-8 serving:", "1-12 serving:"), encoding="utf-8")
+    assert doctor.read_places(changed) == read_places(changed) == 12
+
+
+@pytest.mark.parametrize("name", doctor.DEFAULT_SETTINGS)
+def test_what_is_compared_has_the_defaults_of_the_stack(name: str) -> None:
+    text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+    defaults = set(re.findall(rf"\$\{{{name}:-([^}}]*)}}", text))
+    assert defaults == {doctor.DEFAULT_SETTINGS[name]}
+
+
+def test_json_says_ready_by_the_exit_code_and_lists_every_check(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = doctor.main(["--root", str(ROOT), "--json"])
+    said = json.loads(capsys.readouterr().out)
+    needed = [check["ok"] for check in said["checks"] if check["needed"]]
+    assert (said["ready"], code) == (all(needed), 0 if all(needed) else 1)
+    assert set(said["checks"][0]) == set(Finding._fields)
+    assert {"engine", "replicas", "timeouts", "gpu"} <= {check["check"] for check in said["checks"]}
 
 
 def test_it_runs_alone_and_fails_where_there_is_no_docker(tmp_path: Path) -> None:

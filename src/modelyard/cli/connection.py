@@ -8,31 +8,29 @@ from typing import Annotated
 
 import typer
 
-from modelyard.errors import ConfigError
 from modelyard.registry import RegistryClient
+from modelyard.registry.lookup import only_model
 from modelyard.settings import CommandSettings, read_settings
 
-Model = Annotated[str | None, typer.Option(help="Registered model; MODEL_NAME by default.")]
+Model = Annotated[
+    str | None,
+    typer.Option(help="Registered model; by default MODEL_NAME, or the only one that there is."),
+]
 Alias = Annotated[str, typer.Option(help="The alias to look at or to move.")]
 Why = Annotated[str, typer.Option(help="The reason, for the record.")]
 AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table, nothing shortened.")]
 
 CHAMPION = "champion"
-TRAIN_FIRST = (
-    "train the first: docker compose --profile train run --rm training (or make train, make demo)"
-)
 
 
 @contextmanager
 def open_registry(model: str | None) -> Iterator[tuple[RegistryClient, str]]:
-    """The registry that the environment names, and the registered model that is meant.
+    """The registry that the environment names, and the name of the registered model that is meant.
 
     Raises:
-        ConfigError: neither `model` nor MODEL_NAME says which.
+        ConfigError: neither `model` nor MODEL_NAME says which, and there are several.
+        EmptyRegistryError: neither says which, and there is none.
     """
     settings = read_settings(CommandSettings)
-    name = model or settings.model_name
-    if not name:
-        raise ConfigError("Which model?", fix="Say --model NAME, or set MODEL_NAME.")
     with RegistryClient(settings.mlflow_tracking_uri, settings.registry_timeout_s) as registry:
-        yield registry, name
+        yield registry, model or settings.model_name or only_model(registry)

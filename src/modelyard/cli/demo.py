@@ -6,6 +6,7 @@ from pathlib import Path
 
 import typer
 
+from modelyard.cli.connection import AsJson
 from modelyard.settings import DemoSettings, read_settings
 
 
@@ -25,8 +26,8 @@ def demo() -> None:
         typer.echo("\nstopped")
 
 
-def doctor() -> None:
+def doctor(as_json: AsJson = False) -> None:
     """Check that this machine can run the stack: expected, found, fix."""
     from modelyard.doctor import main
 
-    raise typer.Exit(main([]))
+    raise typer.Exit(main(["--json"] if as_json else []))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -12,7 +11,7 @@ from typing import Any
 from modelyard.cli.output import moment
 from modelyard.registry.lineage import Lineage
 from modelyard.registry.manifest import DIGEST_TAG
-from modelyard.registry.verdict import NUMBERS_TAG, SENTENCE_TAG
+from modelyard.registry.verdict import SENTENCE_TAG, numbers_of
 from modelyard.source_tree import find_commit
 
 _UNKNOWN = "unknown"
@@ -136,7 +135,7 @@ def facts(lineage: Lineage) -> dict[str, Any]:
         "moves": [asdict(move) for move in lineage.moves],
         "gate": {
             "sentence": tags.get(SENTENCE_TAG, ""),
-            "numbers": json.loads(tags.get(NUMBERS_TAG, "{}")),
+            "numbers": numbers_of(tags),
         },
         "run": None if run is None else {"id": run.run_id, "name": run.name, "status": run.status},
         "tags": dict(tags),

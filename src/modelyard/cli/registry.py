@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import typer
 
-from modelyard.cli.connection import TRAIN_FIRST, AsJson, Model, open_registry
+from modelyard.cli.connection import AsJson, Model, open_registry
 from modelyard.cli.output import moment, short, show_json, show_rows
 from modelyard.registry import ModelVersion
-from modelyard.registry.verdict import NUMBERS_TAG, SENTENCE_TAG, VERDICT_TAG
+from modelyard.registry.lookup import TRAIN_FIRST, EmptyRegistryError, find_model
+from modelyard.registry.verdict import SENTENCE_TAG, VERDICT_TAG, numbers_of
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -22,9 +22,15 @@ def add_commands(app: typer.Typer) -> None:
 
 def versions(model: Model = None, as_json: AsJson = False) -> None:
     """List the registered versions, newest first."""
-    with open_registry(model) as (registry, name):
-        aliases = registry.aliases(name)
-        found = list(registry.versions(name))
+    aliases: Mapping[str, str] = {}
+    found: list[ModelVersion] = []
+    name = model or "the registry"
+    try:
+        with open_registry(model) as (registry, name):
+            aliases = find_model(registry, name).aliases
+            found = list(registry.versions(name))
+    except EmptyRegistryError:
+        pass
     if as_json:
         show_json([_facts(version, aliases) for version in found])
     elif found:
@@ -47,12 +53,12 @@ def _facts(version: ModelVersion, aliases: Mapping[str, str]) -> dict[str, Any]:
         "status": version.status,
         "gate": tags.get(VERDICT_TAG, ""),
         "gate sentence": tags.get(SENTENCE_TAG, ""),
-        "gate numbers": _numbers(version),
+        "gate numbers": numbers_of(tags),
     }
 
 
 def _row(version: ModelVersion, aliases: Mapping[str, str]) -> dict[str, str]:
-    numbers, tags = _numbers(version), version.tags
+    numbers, tags = numbers_of(version.tags), version.tags
     score = numbers.get("candidate")
     ready = version.status == "READY"
     return {
@@ -73,11 +79,3 @@ def _aliases_of(version: ModelVersion, aliases: Mapping[str, str]) -> str:
 
 def _created(version: ModelVersion) -> datetime:
     return datetime.fromtimestamp(version.created_ms / 1000, UTC)
-
-
-def _numbers(version: ModelVersion) -> dict[str, Any]:
-    try:
-        value = json.loads(version.tags.get(NUMBERS_TAG, "{}"))
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}

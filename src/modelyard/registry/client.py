@@ -126,6 +126,17 @@ class RegistryClient:
         except RegistryNotFoundError:
             return {}
 
+    def model_names(self) -> list[str]:
+        """The names of all registered models."""
+        names: list[str] = []
+        token = ""
+        while True:
+            body = self._get("registered-models/search", max_results=100, page_token=token)
+            names += [str(model["name"]) for model in body.get("registered_models", [])]
+            token = body.get("next_page_token", "")
+            if not token:
+                return names
+
     def run(self, run_id: str) -> Run:
         """What the run `run_id` recorded."""
         return run_of(self._get("runs/get", run_id=run_id)["run"])

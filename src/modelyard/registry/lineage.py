@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from modelyard.errors import RegistryError, RegistryNotFoundError, RegistryUnavailableError
+from modelyard.errors import RegistryError, RegistryUnavailableError
 from modelyard.registry.client import RegistryClient
+from modelyard.registry.lookup import find_version
 from modelyard.registry.manifest import FILE_NAME as MANIFEST_FILE
 from modelyard.registry.moves import Promotion, aliases_on_record, moves_of
 from modelyard.registry.records import ModelVersion, Run
@@ -54,7 +55,7 @@ def trace(registry: RegistryClient, name: str, number: str) -> Lineage:
         move
         for alias in aliases_on_record(model)
         for move in moves_of(model, alias)
-        if number in (move.moved_from, move.moved_to)
+        if version.version in (move.moved_from, move.moved_to)
     ]
     lost: list[str] = []
     run, config, packages = None, "", ""
@@ -71,25 +72,6 @@ def trace(registry: RegistryClient, name: str, number: str) -> Lineage:
     return Lineage(
         version, run, config, tuple(packages.split()), _files_of(manifest), moves, tuple(lost)
     )
-
-
-def find_version(registry: RegistryClient, name: str, number: str) -> ModelVersion:
-    """Version `number` of the registered model `name`.
-
-    Raises:
-        RegistryNotFoundError: `number` is no number, or there is no such version.
-    """
-    if not (number.isascii() and number.isdigit()):
-        raise RegistryNotFoundError(
-            f'"{number}" is not the number of a version.', fix="List them: modelyard versions"
-        )
-    try:
-        return registry.version(name, number)
-    except RegistryNotFoundError as error:
-        raise RegistryNotFoundError(
-            f"There is no version {number} of {name} in the registry at {registry.tracking_uri}.",
-            fix="List what there is: modelyard versions. Or make one: modelyard train",
-        ) from error
 
 
 def _text(read: Callable[[str], str], name: str, lost: list[str]) -> str:

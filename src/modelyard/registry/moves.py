@@ -8,9 +8,12 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict, dataclass, replace
+from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError
 
 from modelyard.registry.client import RegistryClient
 from modelyard.registry.records import RegisteredModel
@@ -26,21 +29,37 @@ class Action(StrEnum):
     ROLLBACK = "rollback"
 
 
+def _moment(text: str) -> str:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None or not MINYEAR < at.year < MAXYEAR:  # nothing to reckon with
+        raise ValueError("expected a time with its offset from UTC")
+    return text
+
+
+Number = Annotated[str, Field(pattern="^[1-9][0-9]{0,8}$")]
+NoNumber = Annotated[str, Field(pattern="^$")]
+
+
 @dataclass(frozen=True)
 class Promotion:
     """One move of an alias. `moved_from` is empty for the first; `at` is UTC, ISO 8601.
 
-    `forced` marks a version that the gate had refused.
+    `forced` marks a version that the gate had refused, `passed_over` the versions that a rollback
+    went by because they are gone or not ready.
     """
 
     alias: str
-    moved_from: str
-    moved_to: str
-    at: str
+    moved_from: Number | NoNumber
+    moved_to: Number
+    at: Annotated[str, AfterValidator(_moment)]
     who: str
     why: str
-    action: str = Action.PROMOTE
+    action: Action = Action.PROMOTE
     forced: bool = False
+    passed_over: tuple[Number, ...] = ()
+
+
+_RECORD = TypeAdapter(Promotion)
 
 
 def history(registry: RegistryClient, name: str, alias: str) -> list[Promotion]:
@@ -73,7 +92,7 @@ def moves_of(model: RegisteredModel, alias: str) -> list[Promotion]:
     """Every recorded move of `alias`, oldest first."""
     prefix = f"{_TAG}.{alias}."
     found = (_read(model.tags[key]) for key in sorted(model.tags) if key.startswith(prefix))
-    return [move for move in found if move is not None]
+    return [move for move in found if move is not None and move.alias == alias]
 
 
 def aliases_on_record(model: RegisteredModel) -> list[str]:
@@ -99,10 +118,9 @@ def versions_before(moves: Sequence[Promotion], current: str) -> Iterator[str]:
 
 def _read(text: str) -> Promotion | None:
     """The move in a tag; None for one that somebody wrote by hand and that is none."""
-    known = {field.name for field in fields(Promotion)}
     try:
-        return Promotion(**{key: v for key, v in json.loads(text).items() if key in known})
-    except (ValueError, TypeError, AttributeError):
+        return _RECORD.validate_json(text, strict=True)
+    except ValidationError:
         return None
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from modelyard.errors import (
     AliasOvertakenError,
@@ -20,7 +21,7 @@ from modelyard.errors import (
     did_you_mean,
 )
 from modelyard.registry.client import RegistryClient
-from modelyard.registry.lineage import find_version
+from modelyard.registry.lookup import find_model, find_version
 from modelyard.registry.moves import (
     Action,
     Promotion,
@@ -66,20 +67,19 @@ def promote(
     target = find_version(registry, name, version)
     if target.status != _READY:
         raise RegistryError(
-            f"{name} version {version} is {target.status}; only a READY version can be promoted.",
+            f"{name} version {target.version} is {target.status}; only a READY version can be "
+            "promoted.",
             fix="Train again, or choose another: modelyard versions",
         )
     refused = target.tags.get(VERDICT_TAG) == VerdictWord.REFUSED
     if refused and not force and registry.aliases(name).get(alias) != target.version:
         raise GateRefusedError(
-            f"{name} version {version}: {target.tags.get(SENTENCE_TAG, 'refused')}.",
-            fix=f"To promote it all the same, on record: modelyard promote {version} --force "
-            "--why …",
+            f"{name} version {target.version}: {target.tags.get(SENTENCE_TAG, 'refused')}.",
+            fix=f"To promote it all the same, on record: modelyard promote {target.version} "
+            "--force --why …",
         )
-    return _move(
-        registry, name, alias, target.version, expected,
-        Action.PROMOTE, who=who, why=why, forced=refused,
-    )  # fmt: skip
+    wanted = Promotion(alias, "", target.version, "", who, why, forced=refused)
+    return _move(registry, name, wanted, expected)
 
 
 def rollback(
@@ -93,7 +93,8 @@ def rollback(
 ) -> Promotion:
     """Let `alias` point to the version it had before; again, to the one before that.
 
-    Versions that are no longer in the registry are passed over.
+    Versions that are gone or not ready are passed over, on record; one that the gate had refused
+    is not, and the move says so.
 
     Args:
         expected: the version to go back from; None accepts any.
@@ -102,20 +103,22 @@ def rollback(
         RegistryNotFoundError: the alias is not set, or its record names no version before.
         PromotionConflictError: as of `promote`.
     """
-    model = registry.registered_model(name)
+    model = find_model(registry, name)
     current = _current(model, alias)
     if expected not in (None, current):
         raise _conflict(model, alias, f"expected version {expected}")
-    ready = {v.version for v in registry.versions(name) if v.status == _READY}
-    before = next((v for v in versions_before(moves_of(model, alias), current) if v in ready), None)
+    ready = {v.version: v.tags for v in registry.versions(name) if v.status == _READY}
+    earlier = list(versions_before(moves_of(model, alias), current))
+    before = next((number for number in earlier if number in ready), None)
     if before is None:
         raise RegistryNotFoundError(
             f"No earlier version of {name}@{alias} is on record; it is at version {current}.",
             fix="Choose one (modelyard versions) and promote it: modelyard promote VERSION --why …",
         )
-    moved = _move(
-        registry, name, alias, before, current, Action.ROLLBACK, who=who, why=why, forced=False
-    )
+    refused = ready[before].get(VERDICT_TAG) == VerdictWord.REFUSED
+    passed_over = tuple(dict.fromkeys(earlier[: earlier.index(before)]))
+    wanted = Promotion(alias, "", before, "", who, why, Action.ROLLBACK, refused, passed_over)
+    moved = _move(registry, name, wanted, current)
     if moved is None:  # somebody else's rollback came first
         raise _conflict(registry.registered_model(name), alias, f"expected version {current}")
     return moved
@@ -133,17 +136,10 @@ def _current(model: RegisteredModel, alias: str) -> str:
 
 
 def _move(
-    registry: RegistryClient,
-    name: str,
-    alias: str,
-    version: str,
-    expected: str | None,
-    action: Action,
-    *,
-    who: str,
-    why: str,
-    forced: bool,
+    registry: RegistryClient, name: str, wanted: Promotion, expected: str | None
 ) -> Promotion | None:
+    """Do the move that is `wanted`, whose place and time it fills in."""
+    alias, version = wanted.alias, wanted.moved_to
     before = registry.registered_model(name)
     current = before.aliases.get(alias, "")
     known = moves_of(before, alias)
@@ -156,10 +152,7 @@ def _move(
             raise _conflict(before, alias, f"expected {_place(expected)}")
         _set_alias(registry, before, alias, version, expected)
         moved_from = current
-    move = _record(
-        registry, name, alias, known,
-        moved_from=moved_from, moved_to=version, action=action, who=who, why=why, forced=forced,
-    )  # fmt: skip
+    move = _record(registry, name, known, replace(wanted, moved_from=moved_from))
     after = registry.registered_model(name)
     if after.aliases.get(alias, "") != version:
         raise _conflict(
@@ -189,30 +182,20 @@ def _set_alias(
 
 
 def _record(
-    registry: RegistryClient,
-    name: str,
-    alias: str,
-    known: Sequence[Promotion],
-    *,
-    moved_from: str,
-    moved_to: str,
-    action: Action,
-    who: str,
-    why: str,
-    forced: bool,
+    registry: RegistryClient, name: str, known: Sequence[Promotion], move: Promotion
 ) -> Promotion:
     try:
-        moves = moves_of(registry.registered_model(name), alias)
-        if between := [move for move in moves if move not in known]:
-            moved_from = between[-1].moved_to  # somebody came in between, so this is where it was
-        at = now_after(moves).isoformat()
-        move = Promotion(alias, moved_from, moved_to, at, who, why, action, forced)
+        moves = moves_of(registry.registered_model(name), move.alias)
+        if between := [other for other in moves if other not in known]:
+            # somebody came in between, so this is where it was
+            move = replace(move, moved_from=between[-1].moved_to)
+        move = replace(move, at=now_after(moves).isoformat())
         append_move(registry, name, move)
     except RegistryError as error:
         raise type(error)(
-            f"{name}@{alias} is version {moved_to} now, and this is not on record yet: "
+            f"{name}@{move.alias} is version {move.moved_to} now, and this is not on record yet: "
             f"{error.detail}",
-            fix=f"Write the record: modelyard promote {moved_to} --why …",
+            fix=f"Write the record: modelyard promote {move.moved_to} --why …",
         ) from error
     return move
 

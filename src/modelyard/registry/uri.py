@@ -6,6 +6,7 @@ The forms are MLflow's own: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `model
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import unquote
@@ -13,6 +14,8 @@ from urllib.parse import unquote
 from modelyard.errors import ConfigError, did_you_mean
 
 STAGES = ("None", "Staging", "Production", "Archived")
+_ALIAS = re.compile(r"[\w-]{1,255}")
+_VERSION_LIKE = re.compile(r"[vV]\d+")
 _FORMS = "models:/NAME@ALIAS, models:/NAME/VERSION, models:/NAME/latest or models:/NAME/STAGE"
 
 
@@ -41,6 +44,22 @@ class ModelUri:
     def is_fixed(self) -> bool:
         """True when this address can never come to mean another version."""
         return self.selector is Selector.VERSION
+
+
+def check_alias(text: str) -> str:
+    """`text`, which MLflow takes as the name of an alias.
+
+    Raises:
+        ConfigError: it does not.
+    """
+    reserved = text.lower() == "latest" or _VERSION_LIKE.fullmatch(text) is not None
+    if reserved or not _ALIAS.fullmatch(text):
+        raise ConfigError(
+            f'"{text}" cannot be an alias: expected letters, digits, _ and -, 255 at most, and '
+            "neither latest nor v with a number, which mean versions.",
+            fix="For example: --alias champion",
+        )
+    return text
 
 
 def parse_model_uri(text: str) -> ModelUri:

@@ -6,7 +6,11 @@ A version without them was never judged: registered by another tool, or trained 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
+from typing import Any
+
+from pydantic_core import from_json
 
 VERDICT_TAG = "modelyard.gate"
 SENTENCE_TAG = "modelyard.gate.sentence"
@@ -21,3 +25,12 @@ class VerdictWord(StrEnum):
 
     PASSED = "passed"
     REFUSED = "refused"
+
+
+def numbers_of(tags: Mapping[str, str]) -> dict[str, Any]:
+    """The gate's numbers among a version's tags; none where they are not what training writes."""
+    try:
+        value = from_json(tags.get(NUMBERS_TAG, "{}"), allow_inf_nan=False)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.utils.validation import (
+    _validate_model_alias_name,
+    _validate_model_alias_name_reserved,
+)
 
 from modelyard.errors import ConfigError
 from modelyard.registry import Selector, parse_model_uri
+from modelyard.registry.uri import check_alias
 
 
 @pytest.mark.parametrize(
@@ -53,3 +59,27 @@ def test_everything_else_is_refused_with_a_hint(text, hint):
     with pytest.raises(ConfigError) as refusal:
         parse_model_uri(text)
     assert hint in refusal.value.sentence()
+
+
+def mlflow_takes(alias: str) -> bool:
+    try:
+        _validate_model_alias_name(alias)
+        _validate_model_alias_name_reserved(alias)
+    except MlflowException:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "alias",
+    [
+        *("champion", "Champion_2-b", "-", "_", "7", "v1x", "latest-1", "\u00e9", "a" * 255),
+        *("", " ", "bad alias!", "a.b", "a/b", "a@b", "latest", "LATEST", "v1", "V12", "a" * 256),
+    ],
+)
+def test_an_alias_is_what_mlflow_takes_for_one(alias: str):
+    if mlflow_takes(alias):
+        assert check_alias(alias) == alias
+    else:
+        with pytest.raises(ConfigError, match="cannot be an alias: expected letters, digits"):
+            check_alias(alias)
