@@ -1,6 +1,6 @@
 #!/bin/sh
 # A training run: fetch the data that the configuration names, then train. Arguments go to
-# `modelyard train`.
+# `modelyard train`, or to the command of ENTRYPOINT_JOB.
 #
 # The same script runs in the training image and, by `make demo`, without Docker: only the
 # environment differs. The project itself is never written to (in the image it cannot be).
@@ -79,7 +79,7 @@ case $job in
   dataset) exec modelyard dataset "$@" ;;
   train | tune)
     # a mistake in the configuration ends here, before anything is fetched
-    dataset=$(modelyard dataset-name "$@") || exit
+    dataset=$(modelyard dataset-name --job "$job" "$@") || exit
     case $dataset in
       s3://*) ;; # streamed from where it is
       *) pull_data "$dataset" ;;

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Annotated
 
 import numpy as np
 import onnx
@@ -37,7 +38,9 @@ HOURS = 24
 class FitConfig(LoopConfig):
     """The `fit` section: the loop's fields, and the network's shape."""
 
-    hidden: tuple[int, ...] = Field((64, 32), min_length=1)
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (64, 32), min_length=1, description="Width of each hidden layer."
+    )
     embedding: int = Field(8, ge=1, description="Width of each embedding.")
 
 

@@ -12,10 +12,34 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from modelyard.errors import ConfigError, ModelyardError, did_you_mean
 
 Model = TypeVar("Model", bound=BaseModel)
+
+_SHOWN_CHARACTERS = 60
+_EXPECTED = {
+    # pydantic's name of a fault: what the value has to be
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "true or false"),
+    **dict.fromkeys(("list_type", "tuple_type"), "a list"),
+    **dict.fromkeys(
+        ("dict_type", "mapping_type", "model_type", "model_attributes_type"),
+        "a mapping of keys to values",
+    ),
+    **dict.fromkeys(("literal_error", "enum"), "{expected}"),
+    "finite_number": "a finite number",
+    "string_type": "a text",
+    "string_too_short": "a text that is not empty",
+    "string_pattern_mismatch": "a text of the form {pattern}",
+    "greater_than": "more than {gt}",
+    "greater_than_equal": "at least {ge}",
+    "less_than": "less than {lt}",
+    "less_than_equal": "at most {le}",
+    "too_short": "{min_length} or more",
+}
 
 
 class Frozen(BaseModel):
@@ -77,9 +101,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        beside = sorted(p.name for p in path.parent.glob("*.y*ml")) if path.parent.is_dir() else []
-        listed = f" That folder holds: {', '.join(beside)}." if beside else ""
-        raise ConfigError(f"There is no file {path}.{listed}") from error
+        raise ConfigError(f"There is no file {path}.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}.") from error
     return parse_yaml(text, str(path))
@@ -95,7 +117,8 @@ def override(values: Mapping[str, Any], assignments: Sequence[str]) -> dict[str,
     """`values` with each `dotted.key=value` of `assignments` set; values are read as YAML.
 
     Raises:
-        ConfigError: an assignment without `=`, or through a key that is not a mapping.
+        ConfigError: an assignment without `=` or without a key, or through a key that is not a
+            mapping.
     """
     result: dict[str, Any] = dict(values)
     for assignment in assignments:
@@ -104,7 +127,12 @@ def override(values: Mapping[str, Any], assignments: Sequence[str]) -> dict[str,
             raise ConfigError(
                 f'"{assignment}" is not KEY=VALUE.', fix="For example: --set fit.epochs=3"
             )
-        *parents, last = dotted.strip().split(".")
+        *parents, last = names = dotted.strip().split(".")
+        if not all(names):
+            raise ConfigError(
+                f'"{dotted}" is no key: between its dots there is nothing.',
+                fix="For example: --set fit.epochs=3",
+            )
         here = result
         for name in parents:
             child = here.get(name, {})
@@ -129,20 +157,61 @@ def validate(
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        lines = [
-            _fault(model, fault["loc"], fault["type"], fault["msg"]) for fault in error.errors()
-        ]
-        raise failure(f"{source} is not valid:\n" + "\n".join(lines)) from error
+        raise failure(f"{source} is not valid:\n{explain(error, model)}") from error
 
 
-def _fault(model: type[BaseModel], place: tuple[int | str, ...], kind: str, message: str) -> str:
-    where = ".".join(str(part) for part in place) or "(the whole)"
+def explain(error: ValidationError, model: type[BaseModel] = BaseModel) -> str:
+    """What is wrong, one indented line a fault, in words of a configuration and not of pydantic.
+
+    Args:
+        model: what was asked for; its fields are offered in the place of keys it does not know.
+    """
+    faults = error.errors()
+    inner = [fault["loc"] for fault in faults]
+    return "\n".join(
+        _fault(model, fault)
+        for fault in faults
+        # of a list whose entries are refused, pydantic says that it is too short, as well
+        if fault["type"] != "too_short" or not any(_lies_in(loc, fault["loc"]) for loc in inner)
+    )
+
+
+def _lies_in(place: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(place) > len(outer) and place[: len(outer)] == outer
+
+
+def _fault(model: type[BaseModel], fault: ErrorDetails) -> str:
+    place, kind, context = fault["loc"], fault["type"], fault.get("ctx", {})
+    where = "".join(f"{part}." for part in place)[:-1]
+    prefix = f"  {where}: " if place else "  "
     if kind == "extra_forbidden":
-        known = _fields_at(model, place[:-1])
-        return f"  {where}: no such key.{did_you_mean(str(place[-1]), known)}"
+        return f"{prefix}no such key.{did_you_mean(str(place[-1]), _fields_at(model, place[:-1]))}"
     if kind == "missing":
-        return f"  {where}: required, and not there."
-    return f"  {where}: {message.removeprefix('Value error, ')}."
+        return f"{prefix}required, and not there."
+    if kind in ("value_error", "assertion_error"):
+        return f"{prefix}{context['error']}."
+    if kind not in _EXPECTED:
+        return f"{prefix}{fault['msg']}."
+    limits = {k: f"{v:g}" if isinstance(v, float) else v for k, v in context.items()}
+    expected = _EXPECTED[kind].format_map(limits)
+    return f"{prefix}expected {expected}, found {_found(fault['input'])}."
+
+
+def _found(value: object) -> str:
+    """A value as a reader of YAML knows it; a long one cut."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case None:
+            return "nothing"
+        case Mapping():
+            return "a mapping" if value else "an empty mapping"
+        case str():
+            return f'"{value}"' if len(value) <= _SHOWN_CHARACTERS else "a long text"
+        case Sequence():
+            return "a list" if value else "an empty list"
+        case _:
+            return str(value)
 
 
 def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:

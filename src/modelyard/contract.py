@@ -162,7 +162,14 @@ class Contract(Frozen):
     features: tuple[Feature, ...] = Field(min_length=1)
     output: Output = Output()
     example: Mapping[str, Value]
-    inference_timeout_s: float = Field(default=2.0, gt=0, le=300)
+    inference_timeout_s: float = Field(
+        default=2.0, gt=0, le=300, description="Seconds that one row may take."
+    )
+    python_version: str | None = Field(
+        default=None,
+        pattern=r"^\d+\.\d+\.\d+\S*$",
+        description="Python that the version was registered with; unknown of old ones.",
+    )
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -212,8 +219,8 @@ class Contract(Frozen):
         return breaks
 
     def to_yaml(self) -> str:
-        """The text of `contract.yaml`: the same bytes for the same contract."""
-        return dump_yaml(self.model_dump(mode="json", exclude_defaults=True))
+        """The text of `contract.yaml`, every field in it: the same bytes for the same contract."""
+        return dump_yaml(self.model_dump(mode="json"))
 
     @classmethod
     def from_yaml(cls, text: str, source: str = FILE_NAME) -> Contract:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from integration.checkout import Checkout, copy_tree
+from integration.servers import ROOT
 
 MISSING = f"outs:\n- md5: {'0' * 32}\n  size: 7\n  hash: md5\n  path: other.parquet\n"
 
@@ -62,6 +64,26 @@ def test_a_mistake_in_the_configuration_ends_it_before_anything_is_fetched(
     assert done.returncode == 2
     assert said in done.stderr
     assert not (workspace(checkout) / "data/transactions.parquet").exists()
+
+
+def test_a_search_begins_as_the_documentation_writes_it(checkout: Checkout):
+    """Without --config; only made small, by what comes after the line's own words."""
+    lines = (ROOT / "docs/your-own-model.md").read_text()
+    (words,) = re.findall(r"-e ENTRYPOINT_JOB=tune training ([^`\n]+)`", lines)
+    small = ["--trials", "2", "--set", "fit.epochs=1", "--set", "sample_rows=4000"]
+    done = checkout._run(
+        ["sh", "entrypoint.sh", *words.split(), *small],
+        {"ENTRYPOINT_JOB": "tune", "WORKSPACE": str(workspace(checkout))},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("Traceback") == 0
+    assert "best      trial" in done.stdout
+    assert (checkout.folder.parent / "state/tuned/tune.yaml").is_file()
+
+    (command,) = re.findall(r"`(tune --trials \d+)`", (ROOT / "README.md").read_text())
+    data = {"MODELYARD_DATA_DIR": str(workspace(checkout) / "data")}
+    done = checkout.modelyard(*command.split(), *small, **data)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_search_fetches_its_data_as_a_training_does_and_may_stream_them(checkout: Checkout):

@@ -127,14 +127,20 @@ def test_a_killed_search_goes_on_and_tries_no_trial_twice(
     [
         (["--config", "configs/train.yaml"], "has no tune section"),
         (["--set", "tune.space={fit.widht: {low: 1, high: 3}}"], 'Did you mean "width"?'),
+        (
+            ["--set", "tune.space={fit.epochs: {low: -5, high: -2, integer: true}}"],
+            "epochs: expected at least 1, found -5",
+        ),
         (["--output", "/proc/nowhere/best.yaml"], "cannot be written to"),
     ],
 )
 def test_a_mistake_is_said_before_the_first_trial(
     environment: dict[str, str], arguments: list[str], said: str
 ):
-    given = ["--config", str(CONFIG), *arguments]
+    given = ["--config", str(CONFIG), "--set", "experiment=never-begun", *arguments]
     done = modelyard(environment, "tune", "--trials", "1", *given)
     assert done.returncode == 2, done.stdout + done.stderr
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+    client = mlflow.MlflowClient(environment["MLFLOW_TRACKING_URI"])
+    assert client.get_experiment_by_name("never-begun") is None  # no run was begun

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any, Literal, Self
 
 import pytest
+from pydantic import Field, model_validator
 
 from modelyard.config import Frozen, override, parse_yaml, read_yaml, validate
 from modelyard.errors import ConfigError
@@ -37,9 +40,8 @@ def test_an_empty_file_is_an_empty_mapping():
     assert parse_yaml("", "x.yaml") == {}
 
 
-def test_a_missing_file_names_those_beside_it(tmp_path: Path):
-    (tmp_path / "train.yaml").write_text("a: 1")
-    with pytest.raises(ConfigError, match=r"That folder holds: train\.yaml"):
+def test_a_missing_file_is_said(tmp_path: Path):
+    with pytest.raises(ConfigError, match=r"There is no file .*trian\.yaml\."):
         read_yaml(tmp_path / "trian.yaml")
 
 
@@ -62,7 +64,70 @@ def test_assignments_reach_nested_keys_and_leave_the_original_alone():
     assert original == {"fit": {"epochs": 20}, "seed": 7}
 
 
-@pytest.mark.parametrize("assignment", ["fit.epochs", "=3", "seed.x=1"])
+@pytest.mark.parametrize(
+    "assignment", ["fit.epochs", "=3", "seed.x=1", "fit..epochs=1", ".=1", "fit.=1", ".fit=1"]
+)
 def test_an_assignment_that_cannot_be_made_is_refused(assignment: str):
     with pytest.raises(ConfigError):
         override({"seed": 7}, [assignment])
+
+
+@pytest.mark.parametrize("assignment", ["fit..x=1", ".=1"])
+def test_an_assignment_to_no_key_names_the_key(assignment: str):
+    key = assignment.partition("=")[0]
+    with pytest.raises(ConfigError, match=f'"{re.escape(key)}" is no key'):
+        override({"fit": {}}, [assignment])
+
+
+class Kinds(Frozen):
+    """A field of each kind that configurations have."""
+
+    whole: int = Field(1, ge=1, lt=9)
+    share: float = Field(0.5, gt=0, le=1)
+    yes: bool = True
+    text: str = Field("x", min_length=1)
+    word: str = Field("a", pattern="^[a-z]+$")
+    choice: Literal["one", "two"] = "one"
+    many: tuple[int, ...] = Field((1,), min_length=1)
+    section: Inner = Inner()
+    optional: Inner | None = None
+    free: dict[str, int] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _holds(self) -> Self:
+        if self.whole == 7:
+            raise ValueError("whole may not be seven")
+        return self
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"whole": "x"}, 'whole: expected a whole number, found "x".'),
+        ({"whole": 1.5}, "whole: expected a whole number, found 1.5."),
+        ({"whole": None}, "whole: expected a whole number, found nothing."),
+        ({"whole": 0}, "whole: expected at least 1, found 0."),
+        ({"whole": 9}, "whole: expected less than 9, found 9."),
+        ({"whole": 7}, "whole may not be seven."),
+        ({"share": "x"}, 'share: expected a number, found "x".'),
+        ({"share": 0}, "share: expected more than 0, found 0."),
+        ({"share": 2}, "share: expected at most 1, found 2."),
+        ({"share": float("inf")}, "share: expected a finite number, found inf."),
+        ({"yes": "maybe"}, 'yes: expected true or false, found "maybe".'),
+        ({"text": True}, "text: expected a text, found true."),
+        ({"text": ""}, 'text: expected a text that is not empty, found "".'),
+        ({"word": "A"}, 'word: expected a text of the form ^[a-z]+$, found "A".'),
+        ({"word": "A" * 99}, "word: expected a text of the form ^[a-z]+$, found a long text."),
+        ({"choice": "three"}, "choice: expected 'one' or 'two', found \"three\"."),
+        ({"many": 3}, "many: expected a list, found 3."),
+        ({"many": []}, "many: expected 1 or more, found an empty list."),
+        ({"many": ["x"]}, 'many.0: expected a whole number, found "x".'),
+        ({"section": 3}, "section: expected a mapping of keys to values, found 3."),
+        ({"optional": [1]}, "optional: expected a mapping of keys to values, found a list."),
+        ({"free": 3}, "free: expected a mapping of keys to values, found 3."),
+    ],
+)
+def test_a_fault_is_told_in_words_of_a_configuration(given: dict[str, Any], said: str):
+    with pytest.raises(ConfigError) as caught:
+        validate(Kinds, given, "x.yaml")
+    assert caught.value.detail == f"x.yaml is not valid:\n  {said}"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from modelyard.contract import Contract, Feature, FeatureType
+from modelyard.contract import Contract, Feature, FeatureType, Output
 from modelyard.errors import ConfigError, ContractError
 
 AMOUNT = {"name": "amount", "type": "number", "minimum": 0, "maximum": 1_000_000}
@@ -94,6 +94,7 @@ def test_a_value_is_judged_and_never_quoted(feature, value, fault):
         ({"output": {"kind": "class_probabilities"}}, "names its classes"),
         ({"output": {"kind": "value", "classes": ["a"]}}, "names its classes"),
         ({"inference_timeout_s": 0}, "inference_timeout_s"),
+        ({"python_version": "three"}, "python_version"),
         ({"fetures": []}, 'fetures: no such key. Did you mean "features"?'),
     ],
 )
@@ -106,6 +107,25 @@ def test_a_contract_that_does_not_hold_together_is_refused(changes, message):
 def test_the_same_contract_is_the_same_text_and_comes_back_from_it():
     assert contract().to_yaml() == contract().to_yaml()
     assert Contract.from_yaml(contract().to_yaml()) == contract()
+
+
+def test_every_field_is_written_down_also_where_nobody_set_it():
+    written = yaml.safe_load(contract().to_yaml())
+    assert set(written) == set(Contract.model_fields)
+    assert set(written["output"]) == set(Output.model_fields)
+    for feature in written["features"]:
+        assert set(feature) == set(Feature.model_fields)
+    assert (written["inference_timeout_s"], written["python_version"]) == (2.0, None)
+    value = yaml.safe_load(contract(output={"name": "minutes"}).to_yaml())
+    assert value["output"]["kind"] == "value"
+
+
+def test_a_contract_of_before_which_says_less_still_holds():
+    """What registered versions have: no Python version, and no field that was left at its value."""
+    old = Contract.from_yaml(yaml.safe_dump(VALUES))
+    assert (old.python_version, old.inference_timeout_s) == (None, 2.0)
+    assert old == contract()
+    assert old.breaking_changes(contract(python_version="3.11.9")) == []
 
 
 @pytest.mark.parametrize("text", ["a: [", "- a", "a: 1\na: 2"])

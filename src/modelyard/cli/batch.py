@@ -71,8 +71,7 @@ def batch(
     from modelyard.cli.parquet_scoring import open_source, score
 
     rows = open_source(source)
-    if target.exists() and not overwrite:
-        raise ConfigError(f"{target} exists already.", fix="Name another file, or --overwrite.")
+    _check_target(target, source, overwrite=overwrite)
     with _opened(model_uri) as (version, bundle), _progress() as progress:
         task = progress.add_task(f"{version.name} {version.version}", total=rows.metadata.num_rows)
         scored = score(
@@ -88,6 +87,16 @@ def batch(
         show_json({"file": str(target), "rows": scored, **facts})
     else:
         typer.echo(f"{target}: {scored} rows, scored by {version.name} version {version.version}")
+
+
+def _check_target(target: Path, source: Path, *, overwrite: bool) -> None:
+    """Raise ConfigError for what could not be written, before a model is fetched and asked."""
+    if target.is_dir():
+        raise ConfigError(f"{target} is a folder.", fix=f"Name a file: {target / source.name}")
+    if not target.parent.is_dir():
+        raise ConfigError(f"There is no folder {target.parent}.", fix=f"mkdir -p {target.parent}")
+    if target.exists() and not overwrite:
+        raise ConfigError(f"{target} exists already.", fix="Name another file, or --overwrite.")
 
 
 @contextmanager

@@ -22,15 +22,24 @@ from modelyard.serving.rows.problem import Problem
 
 _BUFFER_BYTES = 1 << 20
 _LISTED_FAULTS = 5
+_FIX = "Fetch the file, or write it, again."
 
 
 def open_source(path: Path) -> pq.ParquetFile:
     """The Parquet file at `path`; raises DataError when it is none."""
+    if path.is_dir():
+        raise DataError(f"{path} is a folder.", fix=f"Name one file: {path / 'IN.parquet'}")
+    if not path.exists():
+        raise DataError(
+            f"There is no file {path}.", fix="Name the Parquet file that holds the rows to score."
+        )
     try:
         # a buffer: without one, whole column chunks are read, and some files have but one
         return pq.ParquetFile(path, buffer_size=_BUFFER_BYTES, pre_buffer=False)
     except (OSError, pa.ArrowException) as error:
-        raise DataError(f"{path} is not a Parquet file that can be read: {error}") from error
+        raise DataError(
+            f"{path} is not a Parquet file that can be read: {_why(error)}", fix=_FIX
+        ) from error
 
 
 def score(
@@ -52,7 +61,8 @@ def score(
         tell: called after each batch with the number of rows done.
 
     Raises:
-        DataError: a column or a row does not keep the contract, or the model fails on it.
+        DataError: a column or a row does not keep the contract, the model fails on it, the source
+            cannot be read or the target cannot be written.
     """
     contract = bundle.contract
     schema = source.schema_arrow
@@ -61,7 +71,7 @@ def score(
     with _replacing(target) as path:
         writer: pq.ParquetWriter | None = None
         try:
-            for batch in source.iter_batches(batch_size=batch_rows):
+            for batch in _batches(source, batch_rows):
                 scored = _scored(batch, bundle, done)
                 if writer is None:
                     kept = {**(scored.schema.metadata or {}), **metadata}
@@ -75,6 +85,29 @@ def score(
             if writer is not None:
                 writer.close()
     return done
+
+
+def _batches(source: pq.ParquetFile, rows: int) -> Iterator[pa.RecordBatch]:
+    """The rows in batches; where they cannot be read, that is no matter of the target."""
+    batches = source.iter_batches(batch_size=rows)
+    done = 0
+    while True:
+        try:
+            batch = next(batches, None)
+        except (OSError, pa.ArrowException) as error:
+            raise DataError(
+                f"The file cannot be read beyond row {done}: {_why(error)}", fix=_FIX
+            ) from error
+        if batch is None:
+            return
+        yield batch
+        done += batch.num_rows
+
+
+def _why(error: BaseException) -> str:
+    """The reason in one line; pyarrow gives errors of the system no number and no `strerror`."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return " ".join(reason.split()).removesuffix(".") + "."
 
 
 def _check_names(names: list[str], contract: Contract) -> None:
@@ -167,6 +200,6 @@ def _replacing(target: Path) -> Iterator[Path]:
             os.fsync(file.fileno())
         beside.replace(target)
     except OSError as error:
-        raise DataError(f"{target} cannot be written: {error.strerror}.") from error
+        raise DataError(f"{target} cannot be written: {_why(error)}") from error
     finally:
         beside.unlink(missing_ok=True)

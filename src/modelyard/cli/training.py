@@ -1,4 +1,4 @@
-"""`modelyard train` and `modelyard dataset`."""
+"""`modelyard train`, `modelyard tune` and `modelyard dataset`."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ from modelyard.settings import TrainingSettings, read_settings
 
 if TYPE_CHECKING:
     from modelyard.training.experiment import Experiment
+
+
+class Job(StrEnum):
+    """What `--job` takes: the commands of which each has a configuration of its own."""
+
+    TRAIN = "train"
+    TUNE = "tune"
 
 
 class PromoteMode(StrEnum):
@@ -49,6 +56,7 @@ Output = Annotated[
     Path | None, typer.Option(help="Where the best goes; TRAINING_STATE_DIR/tuned by default.")
 ]
 _REFERENCE = Path("configs/train.yaml")
+_SEARCH = Path("configs/tune.yaml")
 _ANY_OPTION = {
     "ignore_unknown_options": True,
     "allow_extra_args": True,
@@ -94,7 +102,7 @@ def train(
 
 def tune(
     trials: Annotated[int, typer.Option(min=1, help="How many variations to try, in all.")],
-    config: Config = _REFERENCE,
+    config: Config = _SEARCH,
     assignments: Assignments = None,
     output: Output = None,
     resume: Annotated[
@@ -130,9 +138,13 @@ def dataset(
     push_demo_data(find_project(experiment.project), folder, experiment.data, _say)
 
 
-def dataset_name(config: Config = _REFERENCE, assignments: Assignments = None) -> None:
-    """Print which dataset a training with these options needs; options of `train` are ignored."""
-    _say(_read(config, assignments).data)
+def dataset_name(
+    config: Annotated[Path | None, typer.Option()] = None,
+    assignments: Assignments = None,
+    job: Annotated[Job, typer.Option()] = Job.TRAIN,
+) -> None:
+    """Print which dataset a job with these options needs; its other options are ignored."""
+    _say(_read(config or (_SEARCH if job is Job.TUNE else _REFERENCE), assignments).data)
 
 
 def _read(

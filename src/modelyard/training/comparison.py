@@ -47,6 +47,19 @@ class Difference:
         return not self.gain >= -margin and not self.gain_at_most >= 0
 
 
+@dataclass(frozen=True)
+class SliceDifferences:
+    """The two models in parts of the rows.
+
+    Attributes:
+        judged: `feature=value` → the difference there.
+        not_judged: how many values have too few rows, or too few of a class, to tell.
+    """
+
+    judged: Mapping[str, Difference]
+    not_judged: int = 0
+
+
 def primary_metric(output: Output, truth: np.ndarray, predicted: np.ndarray) -> float:
     """The primary metric of `predicted`; arguments as of `evaluate`."""
     match output.kind:
@@ -88,23 +101,30 @@ def compare_slices(
     features: Sequence[str] | None,
     margin: float,
     min_rows: int,
-) -> Mapping[str, Difference]:
-    """`feature=value` → the two models there, for every slice with rows enough to tell.
+) -> SliceDifferences:
+    """The two models in every slice that has rows enough to tell, however many there are.
 
     Args:
         features: whose values are slices; None for all categories, booleans and integers of few
             values, such as an hour.
     """
-    found = {}
+    found: dict[str, Difference] = {}
+    not_judged = 0
     for feature in contract.features:
         column = columns[feature.name]
         wanted = _has_few_values(feature, column) if features is None else feature.name in features
-        for value, here in parts(feature, column) if wanted else ():
-            if here.sum() >= min_rows and _can_be_judged(contract.output, truth[here]):
+        if not wanted:
+            continue
+        divided = parts(feature, column, at_least=min_rows)
+        not_judged += divided.left_out
+        for value, here in divided.rows.items():
+            if len(here) >= min_rows and _can_be_judged(contract.output, truth[here]):
                 found[f"{feature.name}={value}"] = compare(
                     contract.output, truth[here], candidate[here], reference[here], margin
                 )
-    return found
+            else:
+                not_judged += 1
+    return SliceDifferences(found, not_judged)
 
 
 def _has_few_values(feature: Feature, column: np.ndarray) -> bool:

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from modelyard.config import Frozen, override, read_yaml, validate
+from modelyard.errors import ConfigError, did_you_mean
 from modelyard.training.search import TuneConfig
+
+_CONFIGS = Path("configs")
 
 
 class GateConfig(Frozen):
@@ -102,17 +105,22 @@ class Experiment(Frozen):
     gate: GateConfig = GateConfig()
     tune: TuneConfig | None = None
 
-    @model_validator(mode="after")
-    def _names_its_data(self) -> Self:
-        if is_in_store(self.data):
-            if self.stream is None:
-                raise ValueError(
-                    "data that is in a store is streamed, and there is no stream section; for "
-                    "example: --set stream={}"
-                )
-        elif not re.fullmatch(r"[^/\\]+", self.data):
+    @field_validator("data")
+    @classmethod
+    def _is_a_place(cls, data: str) -> str:
+        if not re.fullmatch(r"s3://[^/]+(/.*)?" if is_in_store(data) else r"[^/\\]+", data):
             raise ValueError(
-                "data: expected the name of a file in the data folder, or s3://bucket/prefix"
+                "expected the name of a file in the data folder, or s3://bucket/prefix, found "
+                f'"{data}"'
+            )
+        return data
+
+    @model_validator(mode="after")
+    def _streams_from_a_store(self) -> Self:
+        if is_in_store(self.data) and self.stream is None:
+            raise ValueError(
+                "data: what is in a store is streamed, and there is no stream section; for "
+                "example: --set stream={}"
             )
         return self
 
@@ -128,4 +136,8 @@ def read_experiment(path: Path, assignments: Sequence[str] = ()) -> Experiment:
     Raises:
         ConfigError: every fault named by its place.
     """
+    if not path.is_file():
+        known = sorted(map(str, _CONFIGS.glob("*.yaml")))
+        listed = f" There are: {', '.join(known)}." if known else ""
+        raise ConfigError(f"There is no file {path}.{did_you_mean(str(path), known) or listed}")
     return validate(Experiment, override(read_yaml(path), assignments), str(path))

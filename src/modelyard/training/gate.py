@@ -27,7 +27,12 @@ from modelyard.registry.verdict import (
     VERDICT_TAG,
     VerdictWord,
 )
-from modelyard.training.comparison import Difference, compare, compare_slices
+from modelyard.training.comparison import (
+    Difference,
+    SliceDifferences,
+    compare,
+    compare_slices,
+)
 from modelyard.training.evaluate import PRIMARY_METRIC
 from modelyard.training.experiment import GateConfig
 from modelyard.training.served import ServedModel, fetch_model, open_model
@@ -81,6 +86,7 @@ class Verdict:
     checks: tuple[Check, ...]
     numbers: Mapping[str, float] = field(default_factory=dict)
     slices: Mapping[str, Difference] = field(default_factory=dict)
+    slices_not_judged: int = 0
 
     @property
     def passed(self) -> bool:
@@ -118,6 +124,7 @@ class Verdict:
             "checks": [asdict(check) for check in self.checks],
             "numbers": _finite(self.numbers),
             "slices": slices,
+            "slices_not_judged": self.slices_not_judged,
         }
         return json.dumps(value, indent=1)
 
@@ -200,7 +207,7 @@ class Gate:
             *absolute,
         )
         numbers["champion"] = difference.reference
-        return Verdict(champion.version, metric, checks, numbers, slices)
+        return Verdict(champion.version, metric, checks, numbers, slices.judged, slices.not_judged)
 
     def _without(self, champion: Champion, candidate: ServedModel, found: str) -> tuple[Check, ...]:
         """The checks that are left when the champion gave no answers to compare with."""
@@ -220,14 +227,16 @@ class Gate:
         found = f"the champion's callers would break: {', '.join(breaks)}{said}"
         return Check("schema", allowed, found)
 
-    def _check_slices(self, metric: str, slices: Mapping[str, Difference]) -> Check:
-        margin = self.config.slice_margin
+    def _check_slices(self, metric: str, compared: SliceDifferences) -> Check:
+        margin, slices = self.config.slice_margin, compared.judged
+        small = compared.not_judged
+        rest = f" (and {small} too small to judge)" if small else ""
         if not slices:
             return Check("slices", passed=True, found="no slice has rows enough to be judged")
         collapsed = {n: d for n, d in slices.items() if d.is_worse(margin)}
         if not collapsed:
             worst = min(slices, key=lambda name: slices[name].gain)
-            found = f"worst of {len(slices)} slices {worst} with {slices[worst].gain:+.4f}"
+            found = f"worst of {len(slices)} slices{rest} {worst} with {slices[worst].gain:+.4f}"
             return Check("slices", passed=True, found=found)
         named = sorted(collapsed, key=lambda name: collapsed[name].gain)
         listed = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from importlib import metadata
 from pathlib import Path
 
@@ -108,6 +109,7 @@ def write_pipeline_package(
 
 
 def _finish(folder: Path, contract: Contract, profile: str) -> str:
+    contract = contract.model_copy(update={"python_version": platform.python_version()})
     (folder / contract_file.FILE_NAME).write_text(contract.to_yaml(), encoding="utf-8")
     if profile:
         (folder / PROFILE_FILE).write_text(profile, encoding="utf-8")

@@ -11,6 +11,7 @@ from modelyard.config import Frozen
 from modelyard.errors import DataError
 from modelyard.provenance import (
     PROCESSES_TAG,
+    UNKNOWN,
     CodeVersion,
     DataVersion,
     read_code_version,
@@ -129,7 +130,7 @@ def prepare(experiment: Experiment, settings: TrainingSettings, root: Path, say:
     code = read_code_version(root, settings.git_commit)
     objects = "" if stored is None else f" of the list of its {len(stored.objects)} objects"
     say(f"data      {data.name}, md5{objects} {data.md5}")
-    say(f"code      commit {code.commit[:12]}{', with local changes' if code.dirty else ''}")
+    say(f"code      {_said(code)}")
     split, stream = _read(project, experiment, data, stored, settings, say)
     return Prepared(
         experiment=experiment.model_copy(update={"fit": fit_config.model_dump(mode="json")}),
@@ -147,6 +148,13 @@ def prepare(experiment: Experiment, settings: TrainingSettings, root: Path, say:
         stream=stream,
         stored=stored,
     )
+
+
+def _said(code: CodeVersion) -> str:
+    """The code's version in words; without one, what would have recorded it."""
+    if code.commit == UNKNOWN:
+        return "commit unknown: not a checkout, and no GIT_COMMIT; `make train` records it"
+    return f"commit {code.commit[:12]}{', with local changes' if code.dirty else ''}"
 
 
 def _read(
@@ -172,7 +180,7 @@ def _load(project: Project, experiment: Experiment, path: Path, say: Say) -> Spl
         data = data.head(experiment.sample_rows)
     validate_data(data, project.contract, project.target, project.rules)
     split = project.split(data)
-    validate_split(split, project.contract, project.target, project.rules)
+    validate_split(split, len(data), project.contract, project.target, project.rules)
     say(
         f"rows      {len(split.train):,} to train, {len(split.validation):,} to validate, "
         f"{len(split.test):,} to test"

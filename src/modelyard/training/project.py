@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import numpy as np
 import onnx
 import polars as pl
+from pydantic import ValidationError
 
-from modelyard.config import Frozen
+from modelyard.config import Frozen, explain
 from modelyard.contract import Contract
 from modelyard.errors import ConfigError
 
@@ -180,14 +181,19 @@ def find_project(name: str) -> Project:
     """The `PROJECT` of the package called `name`.
 
     Raises:
-        ConfigError: no such package, or it has no `PROJECT`.
+        ConfigError: no such package, its contract does not hold together, or it has no `PROJECT`.
     """
     if not name.isidentifier() or importlib.util.find_spec(name) is None:
         raise ConfigError(
             f'project: there is no Python package "{name}".',
             fix="A project is a package under src/ with a PROJECT, as src/fraud_detector has it.",
         )
-    project = getattr(importlib.import_module(name), "PROJECT", None)
+    try:
+        project = getattr(importlib.import_module(name), "PROJECT", None)
+    except ValidationError as error:
+        raise ConfigError(
+            f"project: a {error.title} in {name} is not valid:\n{explain(error)}"
+        ) from error
     if not isinstance(project, Project):
         raise ConfigError(f"project: {name}.PROJECT must be a modelyard Project.")
     return project

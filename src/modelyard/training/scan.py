@@ -29,6 +29,7 @@ from modelyard.training.validate import (
     duplicate_fault,
     leak_fault,
     seen_categories,
+    shareable_key,
     unseen_categories,
 )
 
@@ -89,7 +90,7 @@ class _Scan:
         self._config = config
         rules = project.rules
         self._data = DataCheck(project.contract, project.target, rules)
-        self._parts = SplitCheck(project.contract, project.target)
+        self._parts = SplitCheck(project.contract, project.target, rules)
         limits = (config.baseline_rows, config.held_out_rows, config.held_out_rows)
         self._samples = {
             name: RowSample(limit, rules.row_key) for name, limit in zip(PARTS, limits, strict=True)
@@ -99,9 +100,7 @@ class _Scan:
             return opened.enter_context(KeyHashes(folder, key, files.rows)) if key else None
 
         self._rows = hashes(rules.row_key)
-        # where rows are unique, so is any key that has all that names a row, and none can leak
-        unique = bool(rules.row_key) and set(rules.row_key) <= set(rules.split_key)
-        self._keys = hashes(() if unique else rules.split_key)
+        self._keys = hashes(shareable_key(rules))
         self.seen: dict[str, set[str]] = {}
         self._divided = False
 
@@ -116,7 +115,7 @@ class _Scan:
             _require_split_by_rows(self._project, chunk)
             self._divided = True
         split = self._project.split(chunk)
-        self._parts.add(split)
+        self._parts.add(split, len(chunk))
         for index, name in enumerate(PARTS):
             part: pl.DataFrame = getattr(split, name)
             self._samples[name].add(part)

@@ -1,17 +1,22 @@
-"""What a search may try: the `tune` section of a configuration."""
+"""What a search may try: the `tune` section of a configuration, and whether the fit takes it."""
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from modelyard.config import Frozen
+from modelyard.config import Frozen, validate
+from modelyard.errors import ConfigError
 
 if TYPE_CHECKING:
     import optuna  # a second to import, which a training need not spend
+
+
+_NO_WHOLE_NUMBER = 0.381966
 
 
 class Parameter(Frozen):
@@ -32,7 +37,19 @@ class Parameter(Frozen):
             raise ValueError("give choices, or low and a higher high")
         elif self.log and self.low <= 0:
             raise ValueError("with log, low must be above 0")
+        elif self.integer and not (self.low.is_integer() and self.high.is_integer()):
+            raise ValueError("with integer, low and high must be whole numbers")
         return self
+
+    @property
+    def samples(self) -> tuple[Any, ...]:
+        """All choices; or both ends of the range and, where it has fractions, one of them."""
+        if self.choices:
+            return self.choices
+        low, high = self.low or 0.0, self.high or 0.0
+        if self.integer:
+            return int(low), int(high)
+        return low, high, low + (high - low) * _NO_WHOLE_NUMBER
 
     def suggest(self, trial: optuna.trial.BaseTrial, key: str) -> Any:
         """The value that `trial` tries for `key`."""
@@ -61,3 +78,42 @@ class TuneConfig(Frozen):
             if not key.startswith("fit."):
                 raise ValueError(f'space: "{key}" is not under fit; only the fit can be tuned')
         return self
+
+    def check(self, fit_config: type[Frozen], fit: Mapping[str, Any]) -> None:
+        """See that the fit takes what a search would try, before anything is tried.
+
+        Args:
+            fit_config: typed model of the `fit` section.
+            fit: the section, to which each value is set in turn.
+
+        Raises:
+            ConfigError: a key is not there, or the fit refuses an end of its range or a choice.
+                A rule over several keys is left to the trial, which has all their values.
+        """
+        for key, parameter in self.space.items():
+            for value in parameter.samples:
+                tried = with_values(fit, {key: value})
+                try:
+                    validate(fit_config, tried, f"tune.space: fit with {key} = {json.dumps(value)}")
+                except ConfigError as error:
+                    if not _is_of_several_keys(error):
+                        raise
+
+
+def _is_of_several_keys(error: ConfigError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, ValidationError) and not any(f["loc"] for f in cause.errors())
+
+
+def with_values(fit: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """The `fit` section with `values` set under their dotted names, such as `fit.embedding`."""
+    section: dict[str, Any] = copy.deepcopy(dict(fit))
+    for key, value in values.items():
+        *parents, last = key.split(".")[1:]
+        here = section
+        for name in parents:
+            here = here.setdefault(name, {})
+            if not isinstance(here, dict):
+                raise ConfigError(f'tune.space: "{key}": "{name}" holds a single value.')
+        here[last] = value
+    return section

@@ -7,12 +7,12 @@ then later than what was learned from.
 from __future__ import annotations
 
 import hashlib
-from datetime import date, datetime
+from datetime import date, datetime, time
 
 import numpy as np
 import polars as pl
 
-from modelyard.errors import DataError
+from modelyard.errors import ConfigError, DataError
 from modelyard.training.project import Split
 
 TRAIN, VALIDATION, TEST = 0, 1, 2
@@ -64,23 +64,48 @@ def by_time(
     The moments are given, not taken from the data: rows added later do not move them.
 
     Raises:
-        DataError: no such column, or a time zone on one side only.
+        ConfigError: the first moment is not before the second.
+        DataError: no such column, it holds no moments or lacks some, or a time zone on one side
+            only.
     """
     if column not in data.columns:
         raise DataError(f'The split needs the column "{column}", which the dataset does not have.')
     moment = data[column]
+    if not isinstance(moment.dtype, (pl.Date, pl.Datetime)):
+        raise DataError(f'Rows cannot be split by the time "{column}", which is {moment.dtype}.')
     aware = getattr(moment.dtype, "time_zone", None) is not None
-    if aware != (getattr(test_from, "tzinfo", None) is not None):
-        raise DataError(
-            f'"{column}" is {moment.dtype} and the split is at {test_from}: one of them has a time '
-            "zone and the other has none.",
-            fix="Give both one, UTC as a rule.",
+    for bound in (validation_from, test_from):
+        if aware != (getattr(bound, "tzinfo", None) is not None):
+            raise DataError(
+                f'"{column}" is {moment.dtype} and the split is at {bound}: one of them has a time '
+                "zone and the other has none.",
+                fix="Give both one, UTC as a rule.",
+            )
+    first, second = _at(validation_from), _at(test_from)
+    if not first < second:
+        raise ConfigError(
+            f"The split by time validates from {validation_from} on and tests from {test_from} on: "
+            "the first has to be before the second.",
+            fix="Mend the moments in the project's split.",
         )
+    if moment.null_count():
+        raise DataError(_missing(column, moment.null_count()))
+    if moment.dtype == pl.Date:
+        moment = moment.cast(pl.Datetime)  # a day is not compared with a moment within it
     return Split(
-        train=data.filter(moment < validation_from),
-        validation=data.filter((moment >= validation_from) & (moment < test_from)),
-        test=data.filter(moment >= test_from),
+        train=data.filter(moment < first),
+        validation=data.filter((moment >= first) & (moment < second)),
+        test=data.filter(moment >= second),
     )
+
+
+def _at(moment: date | datetime) -> datetime:
+    """A day as the moment in which it begins."""
+    return moment if isinstance(moment, datetime) else datetime.combine(moment, time.min)
+
+
+def _missing(column: str, rows: int) -> str:
+    return f'"{column}", by which rows are split, is missing in {rows:,} of them.'
 
 
 def hash_rows(data: pl.DataFrame, *key: str, salt: int = 0) -> np.ndarray:
@@ -103,7 +128,7 @@ def _numbers(data: pl.DataFrame, name: str) -> np.ndarray:
         raise DataError(f'The split needs the column "{name}", which the dataset does not have.')
     column = data[name]
     if column.null_count():
-        raise DataError(f'"{name}", by which rows are split, is missing in {column.null_count()}.')
+        raise DataError(_missing(name, column.null_count()))
     if column.dtype.is_integer() or column.dtype == pl.Boolean or column.dtype.is_temporal():
         numbers: np.ndarray = column.to_physical().cast(pl.Int64).to_numpy()
         return numbers.astype(np.uint64)

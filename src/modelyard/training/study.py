@@ -43,7 +43,8 @@ class KeptStudy:
 
         A trial that did not is tried again first.
         """
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        # of a trial that failed it prints a traceback; the error itself says what is wrong
+        optuna.logging.set_verbosity(optuna.logging.CRITICAL)
         study = optuna.create_study(
             storage=None if self.folder is None else f"sqlite:///{self.folder / _FILE}",
             study_name=_NAME,

@@ -31,9 +31,13 @@ _ALREADY_THERE = "RESOURCE_ALREADY_EXISTS"
 
 def _bound_waiting() -> None:
     """Let the client give up in seconds, and keep artifacts on the way through the server."""
-    environment_variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(1)
-    environment_variables.MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR.set(1)
-    environment_variables.MLFLOW_HTTP_REQUEST_TIMEOUT.set(15)
+    for variable, value in (
+        (environment_variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES, 1),
+        (environment_variables.MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR, 1),
+        (environment_variables.MLFLOW_HTTP_REQUEST_TIMEOUT, 15),
+    ):
+        if not variable.is_set():  # what is in the environment was set by somebody
+            variable.set(value)
     environment_variables.MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD.set(False)
     environment_variables.MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD.set(False)
     environment_variables.MLFLOW_DISABLE_TELEMETRY.set(True)

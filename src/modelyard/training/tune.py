@@ -7,7 +7,6 @@ epoch is given up.
 
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,10 +15,11 @@ from typing import Any
 
 import optuna
 
-from modelyard.config import dump_yaml, validate
+from modelyard.config import Frozen, dump_yaml, validate
 from modelyard.errors import ConfigError, TrainingError
 from modelyard.provenance import package_list
 from modelyard.settings import TrainingSettings
+from modelyard.training.check import check_project
 from modelyard.training.checkpoint import experiment_key
 from modelyard.training.evaluate import PRIMARY_METRIC, evaluate
 from modelyard.training.experiment import Experiment
@@ -27,7 +27,7 @@ from modelyard.training.fit import DivergedError
 from modelyard.training.patience import Patience
 from modelyard.training.preparation import Prepared, Say, prepare
 from modelyard.training.project import FitContext
-from modelyard.training.search import TuneConfig
+from modelyard.training.search import TuneConfig, with_values
 from modelyard.training.study import (
     RUN_ATTRIBUTE,
     KeptStudy,
@@ -68,15 +68,18 @@ def tune(
         resume: go on with the newest interrupted search of the same code, data and configuration.
 
     Raises:
-        ConfigError: there is no `tune` section, or `output` cannot be written.
+        ConfigError: there is no `tune` section, the fit refuses what it would try, or `output`
+            cannot be written.
         TrainingError: no trial came to an end.
     """
     if experiment.tune is None:
         raise ConfigError(
             "The configuration has no tune section, so nothing says what to vary.",
-            fix="For example: tune: {space: {fit.learning_rate: {low: 1.0e-4, high: 0.1, "
-            "log: true}}}",
+            fix="configs/tune.yaml has one, which `modelyard tune` reads without --config. For "
+            "example: tune: {space: {fit.learning_rate: {low: 1.0e-4, high: 0.1, log: true}}}",
         )
+    _, fit_config = check_project(experiment)
+    experiment.tune.check(type(fit_config), experiment.fit)
     _require_writable(output)
     prepared = prepare(experiment, settings, root, say)
     key = _key(prepared, experiment.tune)
@@ -156,11 +159,6 @@ class Search:
         self._nested = nested
         self._say = say
         self.metric = PRIMARY_METRIC[prepared.project.contract.output.kind]
-        known = prepared.project.fit_config.model_fields
-        for key in config.space:
-            # a mistake in a key is to show now, not in the first trial
-            if key.split(".")[1] not in known:
-                validate(prepared.project.fit_config, {key.split(".")[1]: None}, "tune.space: fit")
 
     def open(self) -> optuna.Study:
         """The study, with what an interrupted search has left in it."""
@@ -194,17 +192,12 @@ class Search:
         )
 
     def _fit_section(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        section: dict[str, Any] = copy.deepcopy(self._prepared.experiment.fit)
-        for key, value in values.items():
-            *parents, last = key.split(".")[1:]
-            here = section
-            for name in parents:
-                here = here.setdefault(name, {})
-            here[last] = value
-        fit: dict[str, Any] = validate(
-            self._prepared.project.fit_config, section, "tune.space: fit"
-        ).model_dump(mode="json")
+        fit: dict[str, Any] = self._fit_config(values).model_dump(mode="json")
         return fit
+
+    def _fit_config(self, values: Mapping[str, Any]) -> Frozen:
+        section = with_values(self._prepared.experiment.fit, values)
+        return validate(self._prepared.project.fit_config, section, "tune.space: fit")
 
     def _try(self, trial: optuna.Trial) -> float:
         try:
@@ -217,7 +210,7 @@ class Search:
     def _fit(self, trial: optuna.Trial) -> float:
         values = {key: p.suggest(trial, key) for key, p in self._config.space.items()}
         project, split = self._prepared.project, self._prepared.split
-        config = validate(project.fit_config, self._fit_section(values), "tune.space: fit")
+        config = self._fit_config(values)
         pruned: optuna.TrialPruned | None = None
         with self._nested(trial.number) as run:
             trial.set_user_attr(RUN_ATTRIBUTE, run.run_id)

@@ -19,7 +19,9 @@ from modelyard.training.project import DataRules, Split
 
 PARTS = ("train", "validation", "test")
 PAIRS = (("validation", "train"), ("test", "train"), ("test", "validation"))
-"""A later part and an earlier one, which must not share a split key."""
+"""A later part and an earlier one, which must not share a row or a split key."""
+
+_ALL_PARTS = "all parts"
 
 
 def validate_data(
@@ -80,37 +82,62 @@ class DataCheck:
             )
 
 
-def validate_split(split: Split, contract: Contract, target: str, rules: DataRules) -> None:
-    """Check that every part can do its work and that no split key is in two parts.
+def validate_split(
+    split: Split, rows: int, contract: Contract, target: str, rules: DataRules
+) -> None:
+    """Check that the parts are the dataset divided, and that each can do its work.
+
+    Args:
+        rows: how many the dataset has.
 
     Raises:
         DataError: a line for each fault.
     """
-    check = SplitCheck(contract, target)
-    check.add(split)
-    check.finish(_leaks(split, rules.split_key))
+    check = SplitCheck(contract, target, rules)
+    check.add(split, rows)
+    check.finish(_leaks(split, shareable_key(rules)))
 
 
 class SplitCheck:
-    """The parts of a split, handed over in as many chunks as one likes."""
+    """The parts of a split, handed over in as many chunks as one likes.
 
-    def __init__(self, contract: Contract, target: str) -> None:
+    Keys that parts share are looked for within a chunk, and only those that name a row: what
+    chunks share is for the caller to find.
+    """
+
+    def __init__(self, contract: Contract, target: str, rules: DataRules) -> None:
         self.rows = dict.fromkeys(PARTS, 0)
         self._target = target
         self._contract = contract
+        self._row_key = rules.row_key
         self._labels = {name: _Label() for name in PARTS}
+        self._total = self._lost = self._surplus = 0
+        self._twice = dict.fromkeys(PAIRS, 0)
 
-    def add(self, split: Split) -> None:
-        """Count the rows of each part."""
+    def add(self, split: Split, rows: int) -> None:
+        """Check the parts of `rows` rows."""
+        self._total += rows
+        divided = 0
         for name in PARTS:
             part: pl.DataFrame = getattr(split, name)
+            divided += len(part)
             self.rows[name] += len(part)
             if len(part):
                 self._labels[name].add(part[self._target])
+        self._lost += max(rows - divided, 0)
+        self._surplus += max(divided - rows, 0)
+        for pair, shared in _shared(split, self._row_key).items():
+            self._twice[pair] += shared
 
     def finish(self, more: Iterable[Fault] = ()) -> None:
         """Raise DataError with all faults that were found, and `more`, if there are any."""
         faults = [Fault(name, "the part has no rows", 0) for name in PARTS if not self.rows[name]]
+        if self._lost:
+            faults.append(Fault(_ALL_PARTS, "rows of the dataset are in no part", self._lost))
+        if self._surplus:
+            faults.append(Fault(_ALL_PARTS, "more rows than the dataset has", self._surplus))
+        for (later, earlier), shared in self._twice.items():
+            faults += leak_fault(self._row_key, later, earlier, shared)
         if self._contract.output.kind is not OutputKind.VALUE:
             faults += [
                 Fault(name, f"has one class only in {self._target}", self.rows[name])
@@ -120,7 +147,7 @@ class SplitCheck:
         faults += more
         if faults:
             raise DataError(
-                "The split cannot be used:\n" + fault_table(faults, sum(self.rows.values())),
+                "The split cannot be used:\n" + fault_table(faults, self._total),
                 fix="Nothing was trained or registered. Use more rows, or mend the project's "
                 "split.",
             )
@@ -192,6 +219,12 @@ def leak_fault(key: Sequence[str], later: str, earlier: str, rows: int) -> list[
     return [Fault(", ".join(key), problem, rows)] if rows else []
 
 
+def shareable_key(rules: DataRules) -> tuple[str, ...]:
+    """The split key where two rows may share it; one that has all that names a row cannot leak."""
+    unique = bool(rules.row_key) and set(rules.row_key) <= set(rules.split_key)
+    return () if unique else rules.split_key
+
+
 def _duplicates(data: pl.DataFrame, key: tuple[str, ...]) -> list[Fault]:
     if not key or not set(key) <= set(data.columns):
         return []
@@ -199,9 +232,16 @@ def _duplicates(data: pl.DataFrame, key: tuple[str, ...]) -> list[Fault]:
 
 
 def _leaks(split: Split, key: tuple[str, ...]) -> list[Fault]:
-    """Rows of a later part whose key is in an earlier part, too."""
-    faults: list[Fault] = []
-    for later, earlier in PAIRS if key else ():
-        both = getattr(split, later).join(getattr(split, earlier), on=list(key), how="semi")
-        faults += leak_fault(key, later, earlier, len(both))
-    return faults
+    """The faults of rows of a later part whose key is in an earlier part, too."""
+    found = [leak_fault(key, *pair, rows) for pair, rows in _shared(split, key).items()]
+    return [fault for faults in found for fault in faults]
+
+
+def _shared(split: Split, key: tuple[str, ...]) -> Mapping[tuple[str, str], int]:
+    """How many rows of a later part have a key that is in an earlier part, too; none without."""
+    return {
+        (later, earlier): len(
+            getattr(split, later).join(getattr(split, earlier), on=list(key), how="semi")
+        )
+        for later, earlier in (PAIRS if key else ())
+    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,8 @@ from modelyard.errors import DataError
 from modelyard.serving.following.bundle import Bundle, open_bundle
 from modelyard.serving.model.runner import RunnerError
 from unit.serving.model_folders import ROW, write_version
+
+NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
 
 
 @pytest.fixture
@@ -109,9 +112,73 @@ def test_a_model_that_fails_says_where(bundle: Bundle, tmp_path: Path, monkeypat
 
 def test_what_is_no_parquet_file_is_refused(tmp_path: Path):
     (tmp_path / "x").write_bytes(b"x" * 100)
-    for name in ("x", "missing"):
-        with pytest.raises(DataError, match="not a Parquet file"):
+    (tmp_path / "folder").mkdir()
+    for name, said in (
+        ("x", "is not a Parquet file that can be read"),
+        ("missing", "There is no file"),
+        ("folder", "is a folder"),
+    ):
+        with pytest.raises(DataError, match=said) as refusal:
             open_source(tmp_path / name)
+        assert str(tmp_path / name) in refusal.value.detail
+        assert refusal.value.fix
+
+
+def test_a_file_that_is_damaged_further_on_is_not_called_a_target_that_cannot_be_written(
+    bundle: Bundle, tmp_path: Path
+):
+    source = tmp_path / "in.parquet"
+    pq.write_table(table(), source, row_group_size=30, compression="zstd")
+    pages = pq.read_metadata(source).row_group(2).column(0)
+    whole = bytearray(source.read_bytes())
+    begin = pages.dictionary_page_offset or pages.data_page_offset
+    whole[begin : begin + pages.total_compressed_size] = b"\xff" * pages.total_compressed_size
+    source.write_bytes(whole)
+    with pytest.raises(DataError) as refusal:
+        score(open_source(source), tmp_path / "out.parquet", bundle, {}, 30, lambda done: None)
+    assert "The file cannot be read beyond row 60: " in refusal.value.detail
+    assert "written" not in refusal.value.detail
+    assert "None" not in refusal.value.detail
+    assert not (tmp_path / "out.parquet").exists()
+
+
+def test_a_target_that_cannot_be_written_says_why(bundle: Bundle, tmp_path: Path):
+    pq.write_table(table(), tmp_path / "in.parquet")
+    target = tmp_path / "nowhere/out.parquet"
+    with pytest.raises(DataError, match=r"out\.parquet cannot be written: .*[Nn]o such file"):
+        score(open_source(tmp_path / "in.parquet"), target, bundle, {}, 30, lambda done: None)
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "code", "said", "fix"),
+    [
+        ("in.parquet", "folder", 2, "folder is a folder.", "folder/in.parquet"),
+        ("in.parquet", "nowhere/out.parquet", 2, "There is no folder nowhere.", "mkdir -p nowhere"),
+        ("in.parquet", "in.parquet", 2, "in.parquet exists already.", "--overwrite"),
+        (
+            "nosuch.parquet",
+            "out.parquet",
+            4,
+            "There is no file nosuch.parquet.",
+            "Name the Parquet",
+        ),
+    ],
+)
+def test_what_cannot_be_read_or_written_is_told_before_a_registry_is_asked(
+    tmp_path: Path, source: str, target: str, code: int, said: str, fix: str
+):
+    (tmp_path / "folder").mkdir()
+    pq.write_table(table(), tmp_path / "in.parquet")
+    done = subprocess.run(
+        [sys.executable, "-m", "modelyard.cli.main", "batch", source, target],
+        cwd=tmp_path, env={**os.environ, "MLFLOW_TRACKING_URI": NOBODY, "MODEL_NAME": "m"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == code
+    first, detail, last = done.stderr.splitlines()
+    assert (first[:7], detail) == ("error: ", said)
+    assert last.startswith("fix: ")
+    assert fix in last
 
 
 def test_memory_holds_a_batch_and_not_the_file(tmp_path: Path):

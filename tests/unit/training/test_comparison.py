@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from modelyard.contract import Contract, Feature, FeatureType, Output, OutputKind
-from modelyard.training.comparison import compare, compare_slices, primary_metric
+from modelyard.training.comparison import (
+    SliceDifferences,
+    compare,
+    compare_slices,
+    primary_metric,
+)
 from modelyard.training.evaluate import PRIMARY_METRIC, evaluate
 
 PROBABILITY = Output(kind=OutputKind.PROBABILITY)
@@ -19,6 +24,12 @@ def labels_and_scores(rows: int, noise: float, seed: int = 0) -> tuple[np.ndarra
     signal = random.normal(size=rows)
     truth = (signal + random.normal(size=rows) > 1).astype(np.int64)
     return truth, signal + noise * random.normal(size=rows)
+
+
+@pytest.fixture
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For drops that a fifth of the resamples shows as well."""
+    monkeypatch.setattr("modelyard.training.comparison._RESAMPLES", 40)
 
 
 @pytest.mark.parametrize("output", [PROBABILITY, CLASSES, VALUE])
@@ -42,7 +53,7 @@ def test_a_large_drop_on_many_rows_is_worse():
     assert not found.is_worse(0.5)
 
 
-def test_labels_may_be_truth_values():
+def test_labels_may_be_truth_values(few_resamples: None):
     truth, good = labels_and_scores(2_000, noise=0.0)
     bad = np.random.default_rng(2).normal(size=2_000)
     assert compare(PROBABILITY, truth == 1, bad, good, margin=0.01).is_worse(0.01)
@@ -64,7 +75,7 @@ def test_an_equal_and_a_better_model_are_no_worse():
     assert not better.is_worse(0.0)
 
 
-def test_the_same_rows_give_the_same_verdict():
+def test_the_same_rows_give_the_same_verdict(few_resamples: None):
     truth, good = labels_and_scores(800, noise=0.0)
     bad = good + np.random.default_rng(3).normal(size=800)
     assert compare(PROBABILITY, truth, bad, good, 0.0) == compare(PROBABILITY, truth, bad, good, 0)
@@ -81,7 +92,7 @@ CONTRACT = Contract(
 )
 
 
-def test_a_slice_in_which_the_model_collapsed_is_found_under_its_name():
+def test_a_slice_in_which_the_model_collapsed_is_found_under_its_name(few_resamples: None):
     truth, good = labels_and_scores(4_000, noise=0.0)
     random = np.random.default_rng(6)
     kind = np.where(np.arange(4_000) % 2, "x", "y").astype(object)
@@ -89,13 +100,15 @@ def test_a_slice_in_which_the_model_collapsed_is_found_under_its_name():
     columns = {"kind": kind, "hour": random.integers(0, 2, 4_000), "amount": random.random(4_000)}
     bad = np.where(kind == "y", random.normal(size=4_000), good)
     limits = {"margin": 0.1, "min_rows": 100}
-    found = compare_slices(CONTRACT, columns, truth, bad, good, features=None, **limits)
+    compared = compare_slices(CONTRACT, columns, truth, bad, good, features=None, **limits)
+    found = compared.judged
+    assert compared.not_judged == 1  # the rare value
     assert set(found) == {"kind=x", "kind=y", "hour=0", "hour=1"}  # no number, no rare value
     worse = [name for name, difference in found.items() if difference.is_worse(0.1)]
     assert "kind=y" in worse
     assert "kind=x" not in worse
     only = compare_slices(CONTRACT, columns, truth, bad, good, features=["hour"], **limits)
-    assert set(only) == {"hour=0", "hour=1"}
+    assert set(only.judged) == {"hour=0", "hour=1"}
 
 
 def test_a_slice_without_enough_rows_of_each_class_is_not_judged():
@@ -110,4 +123,25 @@ def test_a_slice_without_enough_rows_of_each_class_is_not_judged():
     found = compare_slices(
         CONTRACT, columns, truth, scores, scores, features=None, margin=0.1, min_rows=100
     )
-    assert found == {}
+    assert found == SliceDifferences({}, not_judged=1)
+
+
+def test_a_collapse_is_found_however_many_categories_there_are(few_resamples: None):
+    """The last of eighty by name, which has more rows than any other."""
+    names = [f"shop-{number:02}" for number in range(80)]
+    contract = Contract(
+        features=(Feature(name="shop", type=FeatureType.CATEGORY, categories=tuple(names)),),
+        output=PROBABILITY,
+        example={"shop": "shop-00"},
+    )
+    truth, good = labels_and_scores(20_000, noise=0.0)
+    random = np.random.default_rng(8)
+    shop = np.array(names, dtype=object)[random.integers(0, 80, 20_000)]
+    shop[:2_000], shop[2_000:2_010] = "shop-79", "shop-78"
+    bad = np.where(shop == "shop-79", random.normal(size=20_000), good)
+    limits = {"features": None, "margin": 0.1, "min_rows": 100}
+    found = compare_slices(contract, {"shop": shop}, truth, bad, good, **limits)
+    assert len(found.judged) + found.not_judged == 80
+    assert [name for name, d in found.judged.items() if d.is_worse(0.1)] == ["shop=shop-79"]
+    few = compare_slices(contract, {"shop": shop}, truth, bad, good, **limits | {"min_rows": 500})
+    assert (set(few.judged), few.not_judged) == ({"shop=shop-79"}, 79)

@@ -131,7 +131,9 @@ def test_keys_in_two_parts_are_counted_as_in_memory(transactions: pl.DataFrame, 
     )
     data = transactions.with_columns(card=pl.col("transaction_id") % 9_000)
     with pytest.raises(DataError, match="whose key is in train") as in_memory:
-        validate_split(project.split(data), project.contract, project.target, project.rules)
+        validate_split(
+            project.split(data), len(data), project.contract, project.target, project.rules
+        )
     with pytest.raises(DataError) as streamed:
         scanned(data, tmp_path, project)
     assert streamed.value.detail == in_memory.value.detail
@@ -140,6 +142,30 @@ def test_keys_in_two_parts_are_counted_as_in_memory(transactions: pl.DataFrame, 
     for path in tmp_path.glob("*.parquet"):
         path.unlink()
     scanned(data, tmp_path, by_card)
+
+
+LOSE = pl.col("transaction_id") % 100 == 7
+TWICE = pl.col("transaction_id") % 100 == 8
+
+
+def lossy(frame: pl.DataFrame) -> Split:
+    """Some rows are in no part, and as many in two."""
+    split = by_hash(frame.filter(~LOSE), "transaction_id")
+    return dataclasses.replace(split, test=pl.concat([split.test, split.train.filter(TWICE)]))
+
+
+@pytest.mark.parametrize("split_key", [(), ("transaction_id",), ("hour",)])
+def test_rows_in_no_part_and_in_two_are_counted_as_in_memory(
+    transactions: pl.DataFrame, tmp_path: Path, split_key: tuple[str, ...]
+):
+    rules = DataRules(row_key=("transaction_id",), split_key=split_key)
+    project = dataclasses.replace(PROJECT, rules=rules, split=lossy)
+    with pytest.raises(DataError, match=r"transaction_id .* of test whose key is in") as in_memory:
+        validate_split(lossy(transactions), ROWS, project.contract, project.target, project.rules)
+    assert "rows of the dataset are in no part" in in_memory.value.detail
+    with pytest.raises(DataError, match=r"transaction_id .* of test whose key is in") as streamed:
+        scanned(transactions, tmp_path, project)
+    assert "rows of the dataset are in no part" in streamed.value.detail
 
 
 def test_a_part_without_rows_is_refused_as_in_memory(transactions: pl.DataFrame, tmp_path: Path):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 import numpy as np
 import polars as pl
 import pytest
 
-from modelyard.errors import DataError
+from modelyard.errors import ConfigError, DataError
 from modelyard.training.split import by_hash, by_time, hash_rows
 
 ROWS = 20_000
@@ -92,3 +92,38 @@ def test_a_time_that_cannot_be_compared_is_refused(column: str):
     naive = datetime(2025, 1, 6)  # noqa: DTZ001
     with pytest.raises(DataError):
         by_time(days, column, naive, naive)
+
+
+DAYS = pl.DataFrame({"at": [datetime(2025, 1, day, tzinfo=UTC) for day in range(1, 11)]})
+EARLY, LATE = datetime(2025, 1, 4, tzinfo=UTC), datetime(2025, 1, 8, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("bounds", [(LATE, EARLY), (EARLY, EARLY)])
+def test_moments_in_the_wrong_order_are_refused(bounds: tuple[datetime, datetime]):
+    with pytest.raises(ConfigError, match="has to be before"):
+        by_time(DAYS, "at", *bounds)
+
+
+def test_rows_without_a_moment_are_refused_and_do_not_vanish():
+    lacking = DAYS.with_columns(at=pl.when(pl.col("at") != EARLY).then("at"))
+    with pytest.raises(DataError, match='"at", by which rows are split, is missing in 1 of them'):
+        by_time(lacking, "at", EARLY, LATE)
+
+
+def test_either_moment_needs_a_time_zone_where_the_column_has_one():
+    for bounds in ((EARLY.replace(tzinfo=None), LATE), (EARLY, LATE.replace(tzinfo=None))):
+        with pytest.raises(DataError, match="time zone"):
+            by_time(DAYS, "at", *bounds)
+
+
+def test_a_column_that_holds_no_moments_is_refused():
+    with pytest.raises(DataError, match="which is String"):
+        by_time(DAYS.cast({"at": pl.String}), "at", EARLY, LATE)
+
+
+def test_a_day_and_a_time_may_be_given_together():
+    at = DAYS.with_columns(pl.col("at").dt.replace_time_zone(None))
+    split = by_time(at, "at", date(2025, 1, 4), LATE.replace(tzinfo=None))
+    assert [len(part) for part in (split.train, split.validation, split.test)] == [3, 4, 3]
+    days = by_time(at.cast({"at": pl.Date}), "at", date(2025, 1, 4), datetime(2025, 1, 7, 12))  # noqa: DTZ001
+    assert [len(part) for part in (days.train, days.validation, days.test)] == [3, 4, 3]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import optuna
@@ -68,3 +70,20 @@ def test_where_nothing_can_be_written_the_search_is_in_memory_and_that_is_said(t
     kept.open(7, PRUNER).optimize(a_value, n_trials=1)
     assert "cannot be resumed" in said[0]
     kept.discard()
+
+
+def test_of_a_trial_that_fails_the_error_says_why_and_optuna_says_nothing():
+    """In a process of its own: optuna holds on to the stderr of its first message."""
+    code = (
+        "import optuna\n"
+        "from modelyard.errors import ConfigError\n"
+        "from modelyard.training.study import KeptStudy\n"
+        "def fails(trial):\n"
+        "    raise ConfigError('not this one')\n"
+        "try:\n"
+        "    KeptStudy('run').open(7, optuna.pruners.NopPruner()).optimize(fails, n_trials=1)\n"
+        "except ConfigError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("not this one\n", "")

@@ -151,7 +151,7 @@ def part(ids: list[int], labels: list[int]) -> pl.DataFrame:
 def test_a_key_in_two_parts_is_counted():
     split = Split(part([1, 2], [0, 1]), part([2, 3], [0, 1]), part([1, 2, 4], [0, 1, 1]))
     with pytest.raises(DataError) as caught:
-        validate_split(split, CONTRACT, "y", RULES)
+        validate_split(split, 7, CONTRACT, "y", RULES)
     lines = [" ".join(line.split()) for line in caught.value.detail.splitlines()]
     assert "id rows of validation whose key is in train, too 1" in lines
     assert "id rows of test whose key is in train, too 2" in lines
@@ -168,8 +168,33 @@ def test_a_key_in_two_parts_is_counted():
 def test_a_part_that_cannot_judge_is_refused(test: pl.DataFrame, said: str):
     split = Split(part([1, 2], [0, 1]), part([3, 4], [0, 1]), test)
     with pytest.raises(DataError) as caught:
-        validate_split(split, CONTRACT, "y", RULES)
+        validate_split(split, 4 + len(test), CONTRACT, "y", RULES)
     assert said in [" ".join(line.split()) for line in caught.value.detail.splitlines()]
+
+
+@pytest.mark.parametrize("rules", [RULES, DataRules(row_key=("id",)), DataRules()])
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (9, "all parts rows of the dataset are in no part 3"),
+        (4, "all parts more rows than the dataset has 2"),
+    ],
+)
+def test_parts_that_are_not_the_dataset_divided_are_refused(rows: int, said: str, rules: DataRules):
+    split = Split(part([1, 2], [0, 1]), part([3, 4], [0, 1]), part([5, 6], [0, 1]))
+    with pytest.raises(DataError) as caught:
+        validate_split(split, rows, CONTRACT, "y", rules)
+    lines = [" ".join(line.split()) for line in caught.value.detail.splitlines()]
+    assert lines[1:] == [f"column problem rows of {rows}", said]
+    validate_split(split, 6, CONTRACT, "y", rules)
+
+
+def test_a_row_in_two_parts_is_found_also_when_another_is_missing_and_no_split_key_is_given():
+    split = Split(part([1, 2], [0, 1]), part([3, 4], [0, 1]), part([2, 6], [0, 1]))
+    with pytest.raises(DataError) as caught:
+        validate_split(split, 6, CONTRACT, "y", DataRules(row_key=("id",)))
+    lines = [" ".join(line.split()) for line in caught.value.detail.splitlines()]
+    assert lines[2:] == ["id rows of test whose key is in train, too 1"]
 
 
 def test_a_category_that_training_never_saw_is_said():

@@ -93,6 +93,9 @@ class OpenedModel:
     def bind(self, contract: Contract) -> ChildRunner:
         """A runner for `contract`; raises ModelRefusedError when they do not fit."""
         options = self._options
+        # whoever waits behind a call that hangs shall have half of its time left
+        call_s = options.request_s / 2
+        _check_patience(contract, call_s)
         binding = plan(contract, self._mlmodel, self._loaded)
         self._child.bind(binding)
 
@@ -104,12 +107,26 @@ class OpenedModel:
             memory_bytes=options.memory_bytes,
             batch_rows=options.batch_rows,
             row_s=contract.inference_timeout_s,
-            # whoever waits behind a call that hangs shall have half of its time left
-            call_s=options.request_s / 2,
+            call_s=call_s,
         )
         pool = ChildPool(self._child, self._start, ready, options.count)
         description = f"{self._loaded.description}, in a process of its own"
         return ChildRunner(description, pool, binding.names, contract.output, limits)
+
+
+def _check_patience(contract: Contract, call_s: float) -> None:
+    """Refuse a contract that allows a row more time than this server gives a call.
+
+    What no contract states is no promise: a version without one has what the server gives.
+    """
+    row_s = contract.inference_timeout_s
+    if "inference_timeout_s" in contract.model_fields_set and row_s > call_s:
+        raise ModelRefusedError(
+            f"The version's contract allows a row {row_s:g} s (inference_timeout_s), and this "
+            f"server ends a call after {call_s:g} s: half of SERVING_REQUEST_TIMEOUT_S.",
+            fix=f"Set SERVING_REQUEST_TIMEOUT_S={2 * row_s:g} or more, or register the model with "
+            "a shorter inference_timeout_s.",
+        )
 
 
 def _check_packages(mlmodel: Mapping[str, Any]) -> None:

@@ -42,7 +42,8 @@ class Evaluation:
     """All that was found out on the test rows.
 
     `scores` and `intervals` have keys like `test_roc_auc`, `baseline_roc_auc`, `best_roc_auc`;
-    `intervals` also `test_minus_baseline_roc_auc`.
+    `intervals` also `test_minus_baseline_roc_auc`. `slices_left_out` says of features with many
+    values how many of these have no slice.
     """
 
     primary: str
@@ -50,6 +51,7 @@ class Evaluation:
     scores: Mapping[str, float]
     intervals: Mapping[str, Interval]
     slices: Sequence[Slice]
+    slices_left_out: Mapping[str, int]
     decision: Decision | None
     plots: Mapping[str, bytes]
 
@@ -123,6 +125,9 @@ def evaluate_model(
         costs = Costs(config.false_positive_cost, config.false_negative_cost)
         threshold = cheapest_threshold(validation.truth, validation.predicted, costs)
         decision = decide(test.truth, test.predicted, threshold, costs)
+    slices, left_out = slice_scores(
+        contract, test.columns, test.truth, test.predicted, config.slices
+    )
     return Evaluation(
         primary=PRIMARY_METRIC[output.kind],
         rows=len(test.truth),
@@ -132,7 +137,8 @@ def evaluate_model(
             for metric, value in evaluate(output, test.truth, predicted).items()
         },
         intervals=intervals(output, test.truth, scored, config.bootstrap_resamples, seed),
-        slices=slice_scores(contract, test.columns, test.truth, test.predicted, config.slices),
+        slices=slices,
+        slices_left_out=left_out,
         decision=decision,
         plots=draw(output, test.truth, shown, decision.threshold if decision else None),
     )

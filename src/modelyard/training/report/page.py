@@ -103,6 +103,8 @@ def _slices(evaluation: Evaluation) -> Iterable[str]:
             for part in evaluation.slices
         ),
     )
+    for feature, count in evaluation.slices_left_out.items():
+        yield f"<p>{escape(feature)} has {count:,} more values, with fewer rows each.</p>"
 
 
 def _number(value: float | None) -> str:

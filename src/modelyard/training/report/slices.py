@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,8 @@ from modelyard.training.evaluate import evaluate
 from modelyard.training.project import Columns
 
 _MIN_ROWS = 20
-_MOST_VALUES = 50
+MOST_VALUES = 50
+"""Values of a feature that the report scores one by one."""
 _QUANTILES = 4
 
 
@@ -29,14 +30,30 @@ class Slice:
     metrics: Mapping[str, float]
 
 
+@dataclass(frozen=True)
+class Parts:
+    """The test rows of one feature, divided by its values.
+
+    Attributes:
+        rows: name of a part → the numbers of its rows, ascending.
+        left_out: how many values more the rows have: those with the fewest rows.
+    """
+
+    rows: Mapping[str, np.ndarray]
+    left_out: int = 0
+
+
 def slice_scores(
     contract: Contract,
     columns: Columns,
     truth: np.ndarray,
     predicted: np.ndarray,
     features: Sequence[str] | None = None,
-) -> list[Slice]:
-    """Scores for each value of each of `features`; numbers with many values are cut in quarters.
+) -> tuple[list[Slice], Mapping[str, int]]:
+    """Scores for the values of each of `features`; numbers with many values are cut in quarters.
+
+    Beside the slices: feature → how many of its values have none, for features with so many values
+    that only the most frequent ones are scored.
 
     Args:
         columns: test rows, feature → [n].
@@ -50,25 +67,50 @@ def slice_scores(
     if features is None:
         kinds = (FeatureType.CATEGORY, FeatureType.BOOLEAN)
         features = [feature.name for feature in contract.features if feature.type in kinds]
-    found = []
+    found, left_out = [], {}
     check_features(contract, features)
     for name in features:
-        for value, rows in parts(contract.feature(name), columns[name]):
+        divided = parts(contract.feature(name), columns[name], most=MOST_VALUES)
+        if divided.left_out:
+            left_out[name] = divided.left_out
+        for value, rows in divided.rows.items():
             found.append(_score(contract, name, value, truth[rows], predicted[rows]))
-    return found
+    return found, left_out
 
 
-def parts(feature: Feature, column: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
-    """Name and mask [n] of each part of the rows: a value, or a quarter of a wide range."""
-    values = np.unique(column.astype(str) if column.dtype == object else column)
-    if len(values) <= _MOST_VALUES or feature.type in (FeatureType.CATEGORY, FeatureType.STRING):
-        for value in values[:_MOST_VALUES]:
-            yield str(value), column == value
-        return
+def parts(
+    feature: Feature, column: np.ndarray, *, most: int | None = None, at_least: int = 1
+) -> Parts:
+    """The rows by value, or by quarter where a number has many values.
+
+    Args:
+        column: the feature [n].
+        most: only so many values, those with the most rows; all when None.
+        at_least: only values with so many rows.
+    """
+    values, codes, counts = np.unique(
+        column.astype(str) if column.dtype == object else column,
+        return_inverse=True,
+        return_counts=True,
+    )
+    if len(values) > MOST_VALUES and feature.type in (FeatureType.NUMBER, FeatureType.INTEGER):
+        return Parts(_quarters(column))
+    # the most rows first; of values with as many, the first by name
+    chosen = np.argsort(-counts, kind="stable")[:most]
+    chosen = np.sort(chosen[counts[chosen] >= at_least])
+    ends = np.cumsum(counts)
+    order = np.argsort(codes, kind="stable")
+    rows = {str(values[i]): order[ends[i] - counts[i] : ends[i]] for i in chosen}
+    return Parts(rows, len(values) - len(chosen))
+
+
+def _quarters(column: np.ndarray) -> Mapping[str, np.ndarray]:
     edges = np.unique(np.quantile(column, np.linspace(0, 1, _QUANTILES + 1)))
     part = np.clip(np.searchsorted(edges, column, side="right") - 1, 0, len(edges) - 2)
-    for index in range(len(edges) - 1):
-        yield f"{edges[index]:.6g} to {edges[index + 1]:.6g}", part == index
+    return {
+        f"{edges[index]:.6g} to {edges[index + 1]:.6g}": np.flatnonzero(part == index)
+        for index in range(len(edges) - 1)
+    }
 
 
 def _score(

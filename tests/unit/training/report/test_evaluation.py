@@ -12,7 +12,8 @@ from modelyard.contract import Contract, Feature, FeatureType, Output, OutputKin
 from modelyard.errors import ConfigError
 from modelyard.training.evaluate import evaluate
 from modelyard.training.experiment import EvaluationConfig
-from modelyard.training.report.bootstrap import MAX_ROWS, intervals
+from modelyard.training.report import bootstrap
+from modelyard.training.report.bootstrap import intervals
 from modelyard.training.report.evaluation import BASELINE, BEST, Held, evaluate_model
 from modelyard.training.report.page import page
 from modelyard.training.report.slices import slice_scores
@@ -38,9 +39,12 @@ def contract(output: Output) -> Contract:
     return Contract(features=FEATURES, output=output, example={"x": 0.5, "c": "a", "n": 1})
 
 
-@pytest.mark.parametrize("rows", [500, MAX_ROWS * 4])
-def test_the_interval_of_an_accuracy_is_the_binomial_one(rows: int):
+@pytest.mark.parametrize("rows", [500, 500 * 4])
+def test_the_interval_of_an_accuracy_is_the_binomial_one(
+    monkeypatch: pytest.MonkeyPatch, rows: int
+):
     """Of a share the spread is known: sqrt(p (1 - p) / n), also where resamples are smaller."""
+    monkeypatch.setattr(bootstrap, "MAX_ROWS", 500)
     output = Output(kind=OutputKind.CLASS_PROBABILITIES, classes=("p", "q"))
     right = np.arange(rows) % 10 < 8
     predicted = np.where(right[:, None], [[1.0, 0.0]], [[0.0, 1.0]])
@@ -66,7 +70,9 @@ def test_no_resamples_give_no_intervals_and_a_seed_gives_the_same():
 
 
 def test_a_slice_is_scored_by_its_own_rows():
-    slices = slice_scores(contract(PROBABILITY), COLUMNS, LABELS, COLUMNS["x"], ["c", "n", "x"])
+    features = ["c", "n", "x"]
+    slices, left_out = slice_scores(contract(PROBABILITY), COLUMNS, LABELS, COLUMNS["x"], features)
+    assert left_out == {}
     assert [(s.feature, s.value) for s in slices[:5]] == [
         ("c", "a"), ("c", "b"), ("n", "0"), ("n", "1"), ("n", "2"),
     ]  # fmt: skip
@@ -83,8 +89,31 @@ def test_a_slice_is_scored_by_its_own_rows():
 
 def test_a_slice_with_too_little_to_judge_by_has_no_scores():
     labels = np.where(COLUMNS["n"] == 0, 1, LABELS)
-    slices = slice_scores(contract(PROBABILITY), COLUMNS, labels, COLUMNS["x"], ["n"])
+    slices, _ = slice_scores(contract(PROBABILITY), COLUMNS, labels, COLUMNS["x"], ["n"])
     assert [bool(s.metrics) for s in slices] == [False, True, True]
+
+
+def test_of_many_categories_those_with_the_most_rows_are_scored_and_the_rest_is_counted():
+    names = [f"c{number:03}" for number in range(60)]
+    many = Contract(
+        features=(Feature(name="c", type=FeatureType.CATEGORY, categories=tuple(names)),),
+        output=PROBABILITY,
+        example={"c": "c000"},
+    )
+    # as many rows of each as its number says: the last by name are the largest
+    column = np.repeat(np.array(names, dtype=object), np.arange(60) + 1)
+    RANDOM.shuffle(column)
+    truth = RANDOM.integers(0, 2, len(column))
+    predicted = RANDOM.random(len(column))
+    columns = {"c": column}
+    slices, left_out = slice_scores(many, columns, truth, predicted)
+    assert [s.value for s in slices] == names[10:]
+    assert [s.rows for s in slices] == list(range(11, 61))
+    assert left_out == {"c": 10}
+    held = Held(columns, truth, predicted)
+    config = EvaluationConfig(bootstrap_resamples=0)
+    evaluation = evaluate_model(many, held, held, {BASELINE: predicted}, config, seed=7)
+    assert "c has 10 more values" in page("t", "d", evaluation, {}, {})
 
 
 def test_a_slice_by_what_is_no_feature_is_refused():
