@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import fcntl
 import os
-import re
 import signal
 import sys
 import tempfile
@@ -23,23 +22,16 @@ from types import FrameType
 
 from modelyard.rollout import compose
 from modelyard.rollout.compose import SERVICE, DockerError, Wanted
+from modelyard.rollout.places import read_places
 from modelyard.rollout.update import RejectedError, Update
 
 GATEWAY = Path("configs/gateway/haproxy.cfg")
-_PLACES = re.compile(rf"^\s*server-template\s+\S+\s+1-(\d+)\s+{SERVICE}:", re.MULTILINE)
-_DEFAULT_PLACES = 8
 _TIMEOUT_S = 120.0
 _INTERRUPTED = 130
 
 
 class Refused(Exception):  # noqa: N818 - it is an answer
     """The update cannot be made; the sentence says why, and what mends it."""
-
-
-def read_places(configuration: Path) -> int:
-    """How many replicas the gateway has places for."""
-    text = configuration.read_text(encoding="utf-8") if configuration.is_file() else ""
-    return min(map(int, _PLACES.findall(text)), default=_DEFAULT_PLACES)
 
 
 def lock_path(project: str) -> Path:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.rollout.__main__ import GATEWAY, lock_path, read_places
+from modelyard.rollout.__main__ import GATEWAY, lock_path
 from modelyard.rollout.compose import Replica, Wanted
+from modelyard.rollout.places import read_places
 
 ROOT = Path(__file__).parents[3]
 SOURCES = sorted((ROOT / "src/modelyard/rollout").glob("*.py"))

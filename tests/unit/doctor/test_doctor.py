@@ -15,16 +15,24 @@ from pathlib import Path
 import pytest
 
 from modelyard import doctor
-from modelyard.doctor import Facts, Finding
-from modelyard.rollout.__main__ import read_places
+from modelyard.doctor.__main__ import choose_compose_file, main, render
+from modelyard.doctor.checks import Finding, judge
+from modelyard.doctor.host import (
+    DEFAULT_SETTINGS,
+    GATEWAY_FILE,
+    OWN_STACK,
+    Facts,
+    look,
+    read_dotenv,
+)
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 GOOD = Facts(
     docker_cli=True,
     engine="28.5.2",
     compose="2.40.3",
-    port_holders={"GATEWAY_PORT": (8000, ""), "MLFLOW_PORT": (5000, doctor.OWN_STACK)},
+    port_holders={"GATEWAY_PORT": (8000, ""), "MLFLOW_PORT": (5000, OWN_STACK)},
     free_disk_bytes=100 * 2**30,
     memory_bytes=16 * 2**30,
     gpu_driver="580.65.06",
@@ -33,11 +41,11 @@ GOOD = Facts(
 
 
 def with_settings(**settings: str) -> Facts:
-    return replace(GOOD, settings={**doctor.DEFAULT_SETTINGS, **settings})
+    return replace(GOOD, settings={**DEFAULT_SETTINGS, **settings})
 
 
 def failing(facts: Facts) -> list[Finding]:
-    return [finding for finding in doctor.judge(facts) if not finding.ok]
+    return [finding for finding in judge(facts) if not finding.ok]
 
 
 def test_a_good_machine_has_nothing_to_mend() -> None:
@@ -84,7 +92,7 @@ def test_what_is_needed_fails_with_found_and_fix(
     assert found in finding.found
     assert fix in finding.fix
     for word in ("FAIL", finding.expected, "found", "fix"):
-        assert word in doctor.render(finding)
+        assert word in render(finding)
 
 
 @pytest.mark.parametrize(
@@ -101,24 +109,24 @@ def test_what_only_limits_is_a_note(facts: Facts, check: str) -> None:
     (finding,) = failing(facts)
     assert finding.check == check
     assert not finding.needed
-    assert doctor.render(finding).startswith("note")
+    assert render(finding).startswith("note")
 
 
 def test_without_a_gpu_training_gets_the_cpu_overlay() -> None:
     cpu = replace(GOOD, gpu_driver=None)
     both = os.pathsep.join(["docker-compose.yml", "docker-compose.cpu.yml"])
-    assert doctor.choose_compose_file(cpu, "", has_override=False) == both
-    assert doctor.choose_compose_file(GOOD, "", has_override=False) == "docker-compose.yml"
+    assert choose_compose_file(cpu, "", has_override=False) == both
+    assert choose_compose_file(GOOD, "", has_override=False) == "docker-compose.yml"
 
 
 def test_the_users_own_compose_files_stay() -> None:
     cpu = replace(GOOD, gpu_driver=None)
     chosen = os.pathsep.join(["docker-compose.yml", "mine.yml"])
-    found = doctor.choose_compose_file(cpu, chosen, has_override=False).split(os.pathsep)
+    found = choose_compose_file(cpu, chosen, has_override=False).split(os.pathsep)
     assert found == ["docker-compose.yml", "docker-compose.cpu.yml", "mine.yml"]
     again = os.pathsep.join(found)
-    assert doctor.choose_compose_file(cpu, again, has_override=False) == again
-    with_override = doctor.choose_compose_file(cpu, "", has_override=True).split(os.pathsep)
+    assert choose_compose_file(cpu, again, has_override=False) == again
+    with_override = choose_compose_file(cpu, "", has_override=True).split(os.pathsep)
     assert with_override[-1] == "docker-compose.override.yml"
 
 
@@ -131,7 +139,7 @@ def test_ports_come_from_dotenv_and_a_busy_one_is_found(
         busy.listen()
         port = busy.getsockname()[1]
         (tmp_path / ".env").write_text(f"# ports\nGATEWAY_PORT={port}\nMLFLOW_PORT='many'\n")
-        facts = doctor.look(tmp_path, doctor.read_dotenv(tmp_path))
+        facts = look(tmp_path, read_dotenv(tmp_path))
     assert facts.port_holders["GATEWAY_PORT"] == (port, "another program")
     assert facts.port_holders["MLFLOW_PORT"][0] == 5000
     assert facts.docker_cli is False
@@ -141,15 +149,15 @@ def test_replicas_and_timeouts_come_from_dotenv_and_places_from_the_gateways_con
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    for name in doctor.DEFAULT_SETTINGS:
+    for name in DEFAULT_SETTINGS:
         monkeypatch.delenv(name, raising=False)
-    configuration = tmp_path / doctor.GATEWAY_FILE
+    configuration = tmp_path / GATEWAY_FILE
     configuration.parent.mkdir(parents=True)
-    text = (ROOT / doctor.GATEWAY_FILE).read_text(encoding="utf-8")
+    text = (ROOT / GATEWAY_FILE).read_text(encoding="utf-8")
     configuration.write_text(text.replace("1-8 serving:", "1-6 serving:", 1), encoding="utf-8")
     dotenv = "SERVING_REPLICAS=7\nGATEWAY_SERVER_TIMEOUT_S=20\nSERVING_REQUEST_TIMEOUT_S=30\n"
     (tmp_path / ".env").write_text(dotenv)
-    assert doctor.main(["--root", str(tmp_path), "--json"]) == 1
+    assert main(["--root", str(tmp_path), "--json"]) == 1
     said = json.loads(capsys.readouterr().out)
     found = {check["check"]: check for check in said["checks"]}
     assert said["ready"] is False
@@ -158,32 +166,22 @@ def test_replicas_and_timeouts_come_from_dotenv_and_places_from_the_gateways_con
     assert (found["timeouts"]["ok"], "waits 20 s" in found["timeouts"]["found"]) == (False, True)
     monkeypatch.setenv("SERVING_REPLICAS", "6")  # which counts before .env
     monkeypatch.setenv("SERVING_REQUEST_TIMEOUT_S", "")  # which counts as none
-    doctor.main(["--root", str(tmp_path), "--json"])
+    main(["--root", str(tmp_path), "--json"])
     found = {check["check"]: check for check in json.loads(capsys.readouterr().out)["checks"]}
     assert (found["replicas"]["ok"], found["timeouts"]["ok"]) == (True, True)
 
 
-def test_doctor_and_rollout_count_the_same_places(tmp_path: Path) -> None:
-    configuration = ROOT / doctor.GATEWAY_FILE
-    assert doctor.read_places(configuration) == read_places(configuration)
-    assert doctor.read_places(tmp_path) == read_places(tmp_path) == doctor.DEFAULT_PLACES
-    text = configuration.read_text(encoding="utf-8")
-    changed = tmp_path / "haproxy.cfg"
-    changed.write_text(text.replace("1-8 serving:", "1-12 serving:"), encoding="utf-8")
-    assert doctor.read_places(changed) == read_places(changed) == 12
-
-
-@pytest.mark.parametrize("name", doctor.DEFAULT_SETTINGS)
+@pytest.mark.parametrize("name", DEFAULT_SETTINGS)
 def test_what_is_compared_has_the_defaults_of_the_stack(name: str) -> None:
     text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
     defaults = set(re.findall(rf"\$\{{{name}:-([^}}]*)}}", text))
-    assert defaults == {doctor.DEFAULT_SETTINGS[name]}
+    assert defaults == {DEFAULT_SETTINGS[name]}
 
 
 def test_json_says_ready_by_the_exit_code_and_lists_every_check(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    code = doctor.main(["--root", str(ROOT), "--json"])
+    code = main(["--root", str(ROOT), "--json"])
     said = json.loads(capsys.readouterr().out)
     needed = [check["ok"] for check in said["checks"] if check["needed"]]
     assert (said["ready"], code) == (all(needed), 0 if all(needed) else 1)
@@ -191,21 +189,20 @@ def test_json_says_ready_by_the_exit_code_and_lists_every_check(
     assert {"engine", "replicas", "timeouts", "gpu"} <= {check["check"] for check in said["checks"]}
 
 
-def test_it_runs_alone_and_fails_where_there_is_no_docker(tmp_path: Path) -> None:
-    """No package, no site-packages, nothing on PATH."""
-    command = [sys.executable, "-I", "-S", doctor.__file__, "--root", str(tmp_path)]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env={"PATH": str(tmp_path)}, check=False
-    )
+def test_it_needs_no_packages_and_fails_where_there_is_no_docker(tmp_path: Path) -> None:
+    command = [sys.executable, "-S", "-m", "modelyard.doctor", "--root", str(tmp_path)]
+    alone = {"PATH": str(tmp_path), "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(command, capture_output=True, text=True, env=alone, check=False)
     assert done.returncode == 1
     assert "no `docker` command" in done.stdout
     assert done.stderr == ""
 
 
-def test_it_parses_with_python_3_8_and_imports_the_standard_library_only() -> None:
-    tree = ast.parse(Path(doctor.__file__).read_text(encoding="utf-8"), feature_version=(3, 8))
+@pytest.mark.parametrize("path", sorted(Path(doctor.__path__[0]).glob("*.py")), ids=str)
+def test_it_parses_with_python_3_8_and_imports_the_standard_library_only(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
     imported = {
-        name.split(".")[0]
+        name
         for node in ast.walk(tree)
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in (
@@ -213,4 +210,5 @@ def test_it_parses_with_python_3_8_and_imports_the_standard_library_only() -> No
         )
         if name
     }
-    assert imported <= sys.stdlib_module_names
+    ours = {name for name in imported if name.startswith(("modelyard.doctor", "modelyard.rollout"))}
+    assert {name.split(".")[0] for name in imported - ours} <= sys.stdlib_module_names
