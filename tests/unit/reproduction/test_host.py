@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from unit.host_python import imported_packages
 from unit.reproduction.repository import Repository, code_tags
 
 ROOT = Path(__file__).parents[3]
@@ -107,19 +107,8 @@ def handed_over(host: Host) -> bytes:
 
 @pytest.mark.parametrize("name", HOST_PARTS)
 def test_it_parses_with_python_3_8_and_imports_the_standard_library_only(name: str):
-    text = (ROOT / f"src/modelyard/{name}.py").read_text(encoding="utf-8")
-    tree = ast.parse(text, feature_version=(3, 8))
-    imported = {
-        found
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for found in (
-            [node.module] if isinstance(node, ast.ImportFrom) else [n.name for n in node.names]
-        )
-    }
     own = {f"modelyard.{part.replace('/', '.').removesuffix('.__init__')}" for part in HOST_PARTS}
-    others = {found for found in imported if found.split(".")[0] not in sys.stdlib_module_names}
-    assert others <= own
+    assert imported_packages(ROOT / f"src/modelyard/{name}.py") <= own
 
 
 def test_the_recorded_commit_is_handed_over_and_nothing_stays(host: Host):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import fcntl
 import os
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 from modelyard.rollout.__main__ import GATEWAY, lock_path
 from modelyard.rollout.compose import Replica, Wanted
 from modelyard.rollout.places import read_places
+from unit.host_python import imported_packages
 
 ROOT = Path(__file__).parents[3]
 SOURCES = sorted((ROOT / "src/modelyard/rollout").glob("*.py"))
@@ -43,18 +43,7 @@ def roll_out(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.name)
 def test_it_parses_with_python_3_8_and_imports_the_standard_library_only(path: Path):
-    tree = ast.parse(path.read_text(encoding="utf-8"), feature_version=(3, 8))
-    imported = {
-        name
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for name in (
-            [node.module] if isinstance(node, ast.ImportFrom) else [n.name for n in node.names]
-        )
-        if name
-    }
-    others = {name for name in imported if name.split(".")[0] not in sys.stdlib_module_names}
-    assert all(name.startswith("modelyard.rollout") for name in others)
+    assert all(name.startswith("modelyard.rollout") for name in imported_packages(path))
 
 
 def test_without_docker_it_says_so(tmp_path: Path):
