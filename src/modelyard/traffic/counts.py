@@ -72,10 +72,10 @@ class Histogram:
 
 @dataclass(frozen=True)
 class ArmCounts:
-    """What one arm did in some span of time.
+    """What one arm, or one of its servers, did in some span of time.
 
     Args:
-        requests: predictions that it was asked for.
+        requests: predictions that it was asked for; what a server answered, as it knows itself.
         failures: those without an answer below 500: 5xx, a timeout, a broken connection.
         not_finite: those that it answered with no finite number.
         seconds: time of a prediction in the server, in seconds.
@@ -109,7 +109,7 @@ class ArmCounts:
             self.not_finite + other.not_finite,
             self.seconds + other.seconds,
             self.scores + other.scores,
-            combine_classes(self.classes, other.classes, 1.0),
+            _combined_classes(self.classes, other.classes, 1.0),
         )
 
     def __sub__(self, other: ArmCounts) -> ArmCounts:
@@ -119,11 +119,11 @@ class ArmCounts:
             self.not_finite - other.not_finite,
             self.seconds - other.seconds,
             self.scores - other.scores,
-            combine_classes(self.classes, other.classes, -1.0),
+            _combined_classes(self.classes, other.classes, -1.0),
         )
 
 
-def combine_classes(
+def _combined_classes(
     one: Mapping[str, float], other: Mapping[str, float], sign: float
 ) -> dict[str, float]:
     """The counts `one`, and those of `other` times `sign`, by class."""

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 from modelyard.traffic.control import GatewayTally, ServerCounts, is_challenger
-from modelyard.traffic.counts import ArmCounts, combine_classes
-from modelyard.traffic.scrape import ServingCounts
+from modelyard.traffic.counts import ArmCounts
 
 
 class Ledger:
@@ -22,7 +21,7 @@ class Ledger:
         self.tally = GatewayTally()
         self._tally: GatewayTally | None = None
         self._servers: dict[str, ServerCounts] = {}
-        self._serving: dict[str, ServingCounts] = {}
+        self._serving: dict[str, ArmCounts] = {}
 
     def add_gateway(self, servers: Mapping[str, ServerCounts]) -> None:
         """Take the gateway's counts of the challengers: also tries that a server never noticed."""
@@ -45,46 +44,26 @@ class Ledger:
         # a count that fell: the gateway started again
         self.tally += now if min(astuple(more)) < 0 else more
 
-    def add_champion(self, servers: Mapping[str, ServingCounts]) -> None:
+    def add_champion(self, servers: Mapping[str, ArmCounts]) -> None:
         """Take the champions' own counts, by address."""
         for address, now in servers.items():
-            more = self._more(address, now)
-            self.champion += ArmCounts(
-                more.requests,
-                more.failures,
-                more.not_finite,
-                more.seconds,
-                more.scores,
-                more.classes,
-            )
+            self.champion += self._more(address, now)
 
-    def add_challenger(self, servers: Mapping[str, ServingCounts]) -> None:
+    def add_challenger(self, servers: Mapping[str, ArmCounts]) -> None:
         """Take the challengers' own counts, by address; requests are counted at the gateway."""
         for address, now in servers.items():
-            more = self._more(address, now)
-            self.challenger += ArmCounts(
-                not_finite=more.not_finite,
-                seconds=more.seconds,
-                scores=more.scores,
-                classes=more.classes,
-            )
+            self.challenger += replace(self._more(address, now), requests=0.0, failures=0.0)
 
-    def _more(self, address: str, now: ServingCounts) -> ServingCounts:
+    def _more(self, address: str, now: ArmCounts) -> ArmCounts:
         before = self._serving.get(address, now)
         self._serving[address] = now
         if now.requests < before.requests:  # the server started again
-            before = ServingCounts()
+            before = ArmCounts()
         # with another kind of model
         scores_began_anew = (
             now.scores.count < before.scores.count
             or now.scores.counts.keys() != before.scores.counts.keys()
             or now.classes.keys() != before.classes.keys()
         )
-        return ServingCounts(
-            now.requests - before.requests,
-            now.failures - before.failures,
-            now.not_finite - before.not_finite,
-            now.seconds - before.seconds,
-            now.scores if scores_began_anew else now.scores - before.scores,
-            now.classes if scores_began_anew else combine_classes(now.classes, before.classes, -1),
-        )
+        more = now - before
+        return replace(more, scores=now.scores, classes=now.classes) if scores_began_anew else more

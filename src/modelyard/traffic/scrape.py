@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from modelyard.traffic.counts import Histogram
+from modelyard.traffic.counts import ArmCounts, Histogram
 
 _TIMEOUT_S = 1.0
 _SECONDS, _SCORES = "modelyard_predict_seconds", "modelyard_prediction_scores"
@@ -19,29 +18,8 @@ _REFUSALS, _NOT_FINITE = "modelyard_refusals_total", "no-finite-answer"
 _REQUESTS, _SERVER_ERROR = "modelyard_requests_total", 500
 
 
-@dataclass(frozen=True)
-class ServingCounts:
-    """One server's counts since it started.
-
-    Args:
-        requests: predictions that it answered.
-        failures: those answered 5xx.
-        not_finite: those that its model answered with no finite number.
-        seconds: their times in the server, in seconds.
-        scores: its model's answers by value; empty where the server does not tell.
-        classes: the answers by class, of a model of class probabilities.
-    """
-
-    requests: float = 0.0
-    failures: float = 0.0
-    not_finite: float = 0.0
-    seconds: Histogram = field(default_factory=Histogram)
-    scores: Histogram = field(default_factory=Histogram)
-    classes: Mapping[str, float] = field(default_factory=dict)
-
-
-def read_metrics(text: str) -> ServingCounts:
-    """The counts in a page of Prometheus text.
+def read_metrics(text: str) -> ArmCounts:
+    """One server's counts since it started, in a page of Prometheus text.
 
     Raises:
         ValueError: it is no such page.
@@ -69,7 +47,7 @@ def read_metrics(text: str) -> ServingCounts:
             elif sample.name == _REQUESTS:
                 statuses.append((labels["route"], int(labels["status"]), value))
     seconds = Histogram(buckets[_SECONDS], sums[_SECONDS])
-    return ServingCounts(
+    return ArmCounts(
         requests=seconds.count,
         failures=sum(n for route, s, n in statuses if route in routes and s >= _SERVER_ERROR),
         not_finite=not_finite,
@@ -87,7 +65,7 @@ class Scraper:
         self._host, self._port = parts.hostname or "", parts.port or 80
         self._client = client
 
-    async def read(self) -> Mapping[str, ServingCounts]:
+    async def read(self) -> Mapping[str, ArmCounts]:
         """Counts by address; a server that does not answer in a second is left out."""
         addresses = await self._addresses()
         answers = await asyncio.gather(*map(self._read, addresses))
@@ -102,7 +80,7 @@ class Scraper:
             return []
         return sorted({str(address[0]) for *_, address in found})
 
-    async def _read(self, address: str) -> ServingCounts | None:
+    async def _read(self, address: str) -> ArmCounts | None:
         try:
             url = f"http://{address}:{self._port}/metrics"
             answer = await self._client.get(url, timeout=_TIMEOUT_S)

@@ -10,9 +10,9 @@ from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client import Histogram as PrometheusHistogram
 
 from modelyard.traffic.control import GatewayTally, ServerCounts
-from modelyard.traffic.counts import INFINITY, Histogram
+from modelyard.traffic.counts import INFINITY, ArmCounts, Histogram
 from modelyard.traffic.ledger import Ledger
-from modelyard.traffic.scrape import ServingCounts, read_metrics
+from modelyard.traffic.scrape import read_metrics
 
 BOUNDS = (0.001, 0.01, 0.1, 1.0)
 
@@ -103,7 +103,7 @@ def test_what_is_no_metrics_page_is_refused() -> None:
         read_metrics("<html>not here</html>")
 
 
-def serving(requests: int, took: float = 0.005) -> ServingCounts:
+def serving(requests: int, took: float = 0.005) -> ArmCounts:
     return read_metrics(page(seconds=[took] * requests))
 
 
@@ -129,7 +129,7 @@ def test_scores_begin_anew_with_another_kind_of_model() -> None:
     ledger = Ledger()
     many, few = serving(50), serving(60)
     ledger.add_challenger({"a": many})
-    anew = ServingCounts(60, 0, 0, few.seconds, serving(4).scores)
+    anew = ArmCounts(60, 0, 0, few.seconds, serving(4).scores)
     ledger.add_challenger({"a": anew})
     assert ledger.challenger.scores.count == 4
     assert ledger.challenger.seconds.count == 10
@@ -139,9 +139,9 @@ def test_scores_begin_anew_with_other_buckets() -> None:
     ledger = Ledger()
     seconds = serving(1).seconds
     before = Histogram({0.5: 3, INFINITY: 5}, 3)
-    ledger.add_champion({"a": ServingCounts(5, 0, 0, seconds, before)})
+    ledger.add_champion({"a": ArmCounts(5, 0, 0, seconds, before)})
     now = Histogram({-1.0: 2, 10.0: 6, INFINITY: 7}, 30)
-    ledger.add_champion({"a": ServingCounts(12, 0, 0, seconds, now)})
+    ledger.add_champion({"a": ArmCounts(12, 0, 0, seconds, now)})
     assert ledger.champion.scores == now
 
 
