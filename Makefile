@@ -27,7 +27,7 @@ demo: .venv/.ready ## the whole main job on this machine, without Docker
 	@$(BIN)/modelyard demo
 
 doctor: ## can this machine run the stack? expected, found, fix; ARGS=--json
-	@PYTHONPATH=src python3 -m modelyard.doctor $(ARGS)
+	@PYTHONPATH=src python3 -m modelyard.host.doctor $(ARGS)
 
 up: ## build and start the stack, wait until it is healthy
 	docker compose up -d --build --wait
@@ -36,7 +36,7 @@ down: ## stop the stack; the data stays (docker compose down -v removes it)
 	docker compose --profile train --profile challenger down
 
 rollout: ## another image or other settings for serving, without a lost request; ARGS=--no-build
-	@PYTHONPATH=src python3 -m modelyard.rollout $(ARGS)
+	@PYTHONPATH=src python3 -m modelyard.host.rollout $(ARGS)
 
 train: ## train, register, promote; takes the CPU overlay by itself; ARGS="--set fit.epochs=3"
 	@$(COMPOSE_TRAIN) --profile train build dataset training
@@ -45,7 +45,7 @@ train: ## train, register, promote; takes the CPU overlay by itself; ARGS="--set
 	id=$$(docker image inspect --format '{{.Id}}' "$$image") && \
 	$(COMPOSE_TRAIN) --profile train run --rm -e IMAGE_REF="$$image@$$id" training $(ARGS)
 
-COMPOSE_TRAIN = COMPOSE_FILE="$$(PYTHONPATH=src python3 -m modelyard.doctor --compose-file)" docker compose
+COMPOSE_TRAIN = COMPOSE_FILE="$$(PYTHONPATH=src python3 -m modelyard.host.doctor --compose-file)" docker compose
 IN_TRAINING = $(COMPOSE_TRAIN) --profile train run --rm --no-deps --entrypoint modelyard training
 
 MOVE = $(if $(WHY),--why "$$WHY") $(if $(FROM),--from $(FROM)) $(ARGS)
@@ -67,8 +67,8 @@ traffic: ## canary, A/B, shadow: make traffic ARGS="--canary 10" (--ab 50, --sha
 trace: ## where a version or an answer comes from: make trace VERSION=2, or REQUEST=its X-Request-Id
 	@$(IN_TRAINING) trace $(or $(REQUEST),$(VERSION)) $(ARGS)
 reproduce: ## rebuild a version and compare its bytes: make reproduce VERSION=2
-	@COMPOSE_FILE="$$(PYTHONPATH=src python3 -m modelyard.doctor --compose-file)" PYTHONPATH=src \
-	  python3 -m modelyard.reproduction $(ARGS) $(VERSION)
+	@COMPOSE_FILE="$$(PYTHONPATH=src python3 -m modelyard.host.doctor --compose-file)" PYTHONPATH=src \
+	  python3 -m modelyard.host.reproduce $(ARGS) $(VERSION)
 
 # -- the code -------------------------------------------------------------------------------------
 

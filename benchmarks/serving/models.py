@@ -33,10 +33,10 @@ from modelyard.config import validate
 from modelyard.contract import FILE_NAME as CONTRACT_FILE
 from modelyard.registry import write_manifest
 from modelyard.training.experiment import read_experiment
-from modelyard.training.export import export_model
-from modelyard.training.package import signature_of, write_package, write_pipeline_package
+from modelyard.training.package.export import export_model
+from modelyard.training.package.folder import signature_of, write_package, write_pipeline_package
+from modelyard.training.package.sklearn_model import SklearnModel, feature_table
 from modelyard.training.project import FitContext, FittedModel, Project, Split, find_project
-from modelyard.training.sklearn_model import SklearnModel, feature_table
 
 TREES = 200
 SAMPLE_ROWS = 256

@@ -25,8 +25,8 @@ import pyarrow.parquet as pq
 
 from fraud_detector.contract import MERCHANT_CATEGORIES, TARGET
 from modelyard.errors import DataError
+from modelyard.training.data.split import by_hash
 from modelyard.training.project import Split
-from modelyard.training.split import by_hash
 
 ROWS = 200_000
 SEED = 20_260_101

@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 from mlflow.tracking import MlflowClient
 
-from integration.serving_support import register
-from unit.serving.model_folders import ROW
+from support.model_folders import ROW
+from support.serving_support import register
 
 NAME = "scored-offline"
 BIG = 2_000_000

@@ -12,11 +12,11 @@ from typing import Any
 import httpx
 import pytest
 
-from integration.code_models import CODE_CONTRACT, LOAD, add_code_version
 from modelyard.errors import ModelRefusedError
 from modelyard.serving.following.follower import State
+from support.code_models import CODE_CONTRACT, LOAD, add_code_version
+from support.model_folders import ROW
 from unit.serving.conftest import TOKEN, MakeServer, Server
-from unit.serving.model_folders import ROW
 
 PATIENCE_S = 60
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}

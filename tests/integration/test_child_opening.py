@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from integration.code_models import write_code_version
 from modelyard.errors import ModelRefusedError
-from modelyard.serving.child.opening import ChildOptions
-from modelyard.serving.following.bundle import open_bundle
-from unit.serving.model_folders import contract_with
+from modelyard.scoring.bundle import open_bundle
+from modelyard.scoring.child.opening import ChildOptions
+from support.code_models import write_code_version
+from support.model_folders import contract_with
 
 
 def options(request_s: float) -> ChildOptions:

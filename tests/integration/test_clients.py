@@ -22,9 +22,9 @@ from mlflow.pyfunc.scoring_server.client import ScoringServerClient
 from mlflow.tracking import MlflowClient
 from tritonclient.utils import InferenceServerException
 
-from integration.serving_support import ServingProcess, register
-from unit.serving.model_folders import ROW
-from unit.serving.protocol_requests import ARROW, TENSORS, arrow_stream, lists_of, rows_of
+from support.model_folders import ROW
+from support.protocol_requests import ARROW, TENSORS, arrow_stream, lists_of, rows_of
+from support.serving_support import ServingProcess, register
 
 NAME = "served-to-clients"
 EXPECTED = [1001.0, 1002.5, 1003.0]

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 from benchmarks.serving.network import free_port
 
-from integration.servers import ROOT
+from support.servers import ROOT
 
 
 def test_make_demo_trains_serves_and_stops_cleanly(tmp_path: Path):

@@ -14,8 +14,8 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from integration.serving_support import PATIENCE_S, ServingProcess, register
-from unit.serving.model_folders import ROW, contract_with
+from support.model_folders import ROW, contract_with
+from support.serving_support import PATIENCE_S, ServingProcess, register
 
 NAME = "documented"
 PREDICT = "//div[contains(@class,'opblock-post')][.//*[@data-path='/predict']]"

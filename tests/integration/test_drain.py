@@ -12,8 +12,8 @@ import httpx
 import pytest
 from mlflow.tracking import MlflowClient
 
-from integration.serving_support import ServingProcess, register, until
-from unit.serving.model_folders import ROW
+from support.model_folders import ROW
+from support.serving_support import ServingProcess, register, until
 
 READINESS = ("/health", "/ping", "/v2/health/ready", "/v2/models/drained/ready")
 

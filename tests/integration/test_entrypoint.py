@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from integration.checkout import Checkout, copy_tree
-from integration.servers import ROOT
+from support.checkout import Checkout, copy_tree
+from support.servers import ROOT
 
 MISSING = f"outs:\n- md5: {'0' * 32}\n  size: 7\n  hash: md5\n  path: other.parquet\n"
 

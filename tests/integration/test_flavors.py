@@ -12,9 +12,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 from sklearn.linear_model import LogisticRegression
 
-from integration.flavor_models import CASES, frame, log_sklearn, pipeline
-from integration.serving_support import ServingProcess, register, until
-from unit.serving.model_folders import ROW
+from support.flavor_models import CASES, frame, log_sklearn, pipeline
+from support.model_folders import ROW
+from support.serving_support import ServingProcess, register, until
 
 
 @pytest.fixture

@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 from benchmarks.serving.network import free_port
 
-from integration.small_models import (
+from modelyard.contract import Feature, FeatureType
+from modelyard.errors import GateRefusedError
+from modelyard.registry import RegistryClient
+from modelyard.registry.promotion import history, promote
+from modelyard.registry.verdict import CHAMPION_TAG, NUMBERS_TAG, SENTENCE_TAG, VERDICT_TAG
+from modelyard.training.experiment import GateConfig
+from modelyard.training.judge.gate import Gate, Verdict
+from modelyard.training.judge.handover import hand_over
+from modelyard.training.package.folder import write_pipeline_package
+from support.small_models import (
     CONTRACT,
     NIGHT,
     NOISE,
@@ -24,15 +33,6 @@ from integration.small_models import (
     register,
     write_version,
 )
-from modelyard.contract import Feature, FeatureType
-from modelyard.errors import GateRefusedError
-from modelyard.registry import RegistryClient
-from modelyard.registry.promotion import history, promote
-from modelyard.registry.verdict import CHAMPION_TAG, NUMBERS_TAG, SENTENCE_TAG, VERDICT_TAG
-from modelyard.training.experiment import GateConfig
-from modelyard.training.gate import Gate, Verdict
-from modelyard.training.handover import hand_over
-from modelyard.training.package import write_pipeline_package
 
 GOOD = ("signal", "signal")
 BAD = ("noise", "noise")

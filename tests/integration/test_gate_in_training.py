@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from integration.checkout import Checkout, copy_tree
 from modelyard.registry import RegistryClient
 from modelyard.registry.promotion import history
 from modelyard.registry.verdict import CHAMPION_TAG, SENTENCE_TAG, VERDICT_TAG
+from support.checkout import Checkout, copy_tree
 
 pytestmark = pytest.mark.timeout(900)  # trainings, several a test
 

@@ -8,9 +8,9 @@ from uuid import uuid4
 import mlflow
 import pytest
 
-from integration.registry_commands import Run, commands_for
 from modelyard.registry import RegistryClient
 from modelyard.registry.verdict import CHAMPION_TAG, NUMBERS_TAG, VERDICT_TAG, numbers_of
+from support.registry_commands import Run, commands_for
 
 TRUE = {
     "alias": "champion",

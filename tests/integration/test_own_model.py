@@ -22,9 +22,9 @@ import onnxruntime
 import pytest
 from benchmarks.serving.network import free_port
 
-from integration.servers import ROOT, Store, answers
 from modelyard.provenance import md5_of
 from modelyard.registry import RegistryClient
+from support.servers import ROOT, Store, answers
 
 DOCUMENT = ROOT / "docs/your-own-model.md"
 FILE = re.compile(r"^`(\S+)`\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -16,9 +16,9 @@ import httpx
 import pytest
 from mlflow.tracking import MlflowClient
 
-from integration.serving_support import ServingProcess, register
 from modelyard.prediction_log.search import find_predictions, log_files
-from unit.serving.model_folders import ROW
+from support.model_folders import ROW
+from support.serving_support import ServingProcess, register
 
 NAME = "logged"
 CLIENTS = 8

@@ -9,9 +9,9 @@ from uuid import uuid4
 import mlflow
 import pytest
 
-from integration.registry_commands import Run, commands_for, make_for
 from modelyard.registry import RegistryClient
 from modelyard.registry.verdict import CHAMPION_TAG, NO_CHAMPION, SENTENCE_TAG, VERDICT_TAG
+from support.registry_commands import Run, commands_for, make_for
 
 JUDGED = {VERDICT_TAG: "passed", SENTENCE_TAG: "passed: fine"}
 REFUSED = {VERDICT_TAG: "refused", SENTENCE_TAG: "refused: a worse score"}

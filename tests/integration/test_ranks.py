@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parent / "fit_on_ranks.py"
+SCRIPT = Path(__file__).parents[1] / "support/fit_on_ranks.py"
 
 
 def run(*launcher: str) -> dict:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from integration.serving_support import register
 from modelyard.errors import RegistryNotFoundError
 from modelyard.registry import RegistryClient, parse_model_uri, read_manifest, verify_files
 from modelyard.registry.manifest import DIGEST_TAG
+from support.serving_support import register
 
 NAME = "a model of-the_client's.own"
 

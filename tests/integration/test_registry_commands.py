@@ -16,10 +16,10 @@ import mlflow
 import pytest
 from benchmarks.serving.network import free_port
 
-from integration.registry_commands import COMMAND, Run, commands_for, environment
-from integration.small_models import ranking, register
 from modelyard.registry import RegistryClient
 from modelyard.registry.verdict import CHAMPION_TAG, NUMBERS_TAG, SENTENCE_TAG, VERDICT_TAG
+from support.registry_commands import COMMAND, Run, commands_for, environment
+from support.small_models import ranking, register
 
 WIDTH = 100
 REASON = "a worse score: roc_auc 0.60, the champion 0.80"

@@ -13,9 +13,9 @@ import pytest
 from benchmarks.serving.network import free_port
 from mlflow import MlflowClient
 
-from integration.checkout import Checkout, copy_tree
-from integration.small_models import ranking, register
 from modelyard.registry import RegistryClient
+from support.checkout import Checkout, copy_tree
+from support.small_models import ranking, register
 
 pytestmark = pytest.mark.timeout(900)  # trainings, several a test
 

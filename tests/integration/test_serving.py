@@ -19,8 +19,8 @@ from mlflow.models import infer_signature
 from mlflow.tracking import MlflowClient
 from sklearn.linear_model import LogisticRegression
 
-from integration.serving_support import Relay, ServingProcess, register, until
-from unit.serving.model_folders import CONTRACT, ROW, contract_with, save_toy_graph
+from support.model_folders import CONTRACT, ROW, contract_with, save_toy_graph
+from support.serving_support import Relay, ServingProcess, register, until
 
 Register = Callable[..., str]
 

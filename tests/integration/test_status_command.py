@@ -12,10 +12,10 @@ from uuid import uuid4
 import pytest
 from benchmarks.serving.network import free_port
 
-from integration.registry_commands import Run, commands_for
-from integration.servers import answers
-from integration.serving_support import ServingProcess, register, until
 from modelyard.registry import RegistryClient
+from support.registry_commands import Run, commands_for
+from support.servers import answers
+from support.serving_support import ServingProcess, register, until
 
 
 @pytest.fixture(scope="module")

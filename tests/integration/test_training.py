@@ -18,11 +18,11 @@ import onnxruntime
 import pytest
 from benchmarks.serving.network import free_port
 
-from integration.servers import ROOT, Store
 from modelyard.provenance import read_pointer
 from modelyard.registry import RegistryClient, read_manifest, verify_files
 from modelyard.registry.manifest import DIGEST_TAG
 from modelyard.registry.promotion import history
+from support.servers import ROOT, Store
 
 SMOKE = ("--config", "configs/train-smoke.yaml")
 

@@ -18,10 +18,10 @@ import pytest
 from benchmarks.serving.network import free_port
 
 from fraud_detector import dataset
-from integration.servers import ROOT, answers
 from modelyard.embedded.processes import Processes
 from modelyard.provenance import md5_of
 from modelyard.registry import RegistryClient
+from support.servers import ROOT, answers
 
 NAME = "bad-day"
 

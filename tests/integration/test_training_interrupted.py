@@ -11,9 +11,9 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from integration.killed_processes import killed_at
-from integration.servers import ROOT
 from modelyard.registry import RegistryClient
+from support.killed_processes import killed_at
+from support.servers import ROOT
 
 EPOCHS = 12
 

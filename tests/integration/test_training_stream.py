@@ -23,11 +23,11 @@ import pytest
 from benchmarks.serving.network import free_port
 
 from fraud_detector import dataset
-from integration.checkout import QUICK, copy_tree
-from integration.servers import ROOT, Store, answers
 from modelyard.provenance import md5_of
 from modelyard.registry import RegistryClient
-from modelyard.training.objects import OBJECTS_FILE, find_objects
+from modelyard.training.data.objects import OBJECTS_FILE, find_objects
+from support.checkout import QUICK, copy_tree
+from support.servers import ROOT, Store, answers
 
 pytestmark = pytest.mark.timeout(900)  # trainings, several a test
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from integration.killed_processes import killed_at
-from integration.servers import ROOT
 from modelyard.provenance import md5_of
 from modelyard.registry import RegistryClient
+from support.killed_processes import killed_at
+from support.servers import ROOT
 
 PROJECTS = ROOT / "tests/projects"
 CONFIG = PROJECTS / "machine-state.yaml"

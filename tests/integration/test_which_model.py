@@ -9,9 +9,9 @@ import mlflow
 import pytest
 from benchmarks.serving.network import free_port
 
-from integration.registry_commands import Run, commands_for
 from modelyard.embedded.mlflow_server import start_mlflow
 from modelyard.embedded.processes import Processes
+from support.registry_commands import Run, commands_for
 
 
 @pytest.fixture(scope="module")

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from stack import numbered_models
-from stack.driver import FIGURES, ROOT, Stack, engine_version
+from support import numbered_models
+from support.stack_driver import FIGURES, ROOT, Stack, engine_version
 
 # Cheap and stateless first, then the story of the README, then what breaks it, then the end.
 ORDER = (

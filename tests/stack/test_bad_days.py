@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stack.driver import SMOKE, Stack, wait_for
+from support.stack_driver import SMOKE, Stack, wait_for
 
 BOUND_S = 60
 EMPTY_CACHE = ("--no-deps", "-e", "DVC_CACHE_DIR=/tmp/empty-cache")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stack.driver import FIGURES, Stack, run
+from support.stack_driver import FIGURES, Stack, run
 
 
 def test_the_stack_at_rest_stays_within_its_limits(trained: Stack) -> None:

@@ -18,15 +18,14 @@ import pytest
 from benchmarks.traffic import Traffic, is_numbered, numbered_batch, numbered_row
 from benchmarks.traffic_report import STEADY, Report
 
-from stack.driver import FIGURES, Stack, wait_for
-from stack.numbered_models import (
+from support.numbered_models import (
     SLOW_S,
     promote,
     register_numbered,
     register_slow,
     slow_row,
 )
-from stack.replicas import (
+from support.replicas import (
     cut_off,
     docker,
     kill_server,
@@ -37,7 +36,8 @@ from stack.replicas import (
     wait_until_ready,
     wait_until_served,
 )
-from stack.soak import size
+from support.soak import size
+from support.stack_driver import FIGURES, Stack, wait_for
 
 REPLICAS = 3
 PLACES = 8  # of replicas, in the gateway

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
-from stack.driver import ADVERSE, Stack, wait_for
+from support.stack_driver import ADVERSE, Stack, wait_for
 
 SLOW_SENDERS = 500
 CLOSED = (

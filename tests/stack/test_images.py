@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from stack.driver import FIGURES, ROOT, Stack, run
+from support.stack_driver import FIGURES, ROOT, Stack, run
 
 IMAGES = ("secrets", "mlflow", "serving", "training")
 NOT_IN_AN_IMAGE = ("pip", "pip3", "uv", "gcc", "make", "git", "curl")

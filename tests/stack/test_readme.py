@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from stack.driver import COMPOSE_TIMEOUT_S, OFFLINE, ROOT, Stack, wait_for
+from support.stack_driver import COMPOSE_TIMEOUT_S, OFFLINE, ROOT, Stack, wait_for
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 

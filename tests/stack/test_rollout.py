@@ -16,10 +16,10 @@ import pytest
 from benchmarks.traffic import Traffic, is_numbered, numbered_row
 from benchmarks.traffic_report import STEADY
 
-from stack.driver import FIGURES, ROOT, Stack, run, wait_for
-from stack.numbered_models import register_numbered, serve_numbered, served
-from stack.replicas import docker, replica_names, wait_until_ready
-from stack.soak import SOAK, size
+from support.numbered_models import register_numbered, serve_numbered, served
+from support.replicas import docker, replica_names, wait_until_ready
+from support.soak import SOAK, size
+from support.stack_driver import FIGURES, ROOT, Stack, run, wait_for
 
 REPLICAS = 3
 RATE = 60.0
@@ -44,7 +44,7 @@ class Rollout:
 
     def __init__(self, stack: Stack, *options: str, **settings: str) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "modelyard.rollout", *options],
+            [sys.executable, "-m", "modelyard.host.rollout", *options],
             cwd=ROOT,
             env=stack.environment(PYTHONPATH="src", **settings),
             stdout=subprocess.PIPE,

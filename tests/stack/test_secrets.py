@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stack.driver import Stack, run
+from support.stack_driver import Stack, run
 
 READ_ALL = (
     "import pathlib, sys\n"

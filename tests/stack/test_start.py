@@ -8,7 +8,7 @@ import time
 import httpx
 import pytest
 
-from stack.driver import RUNNING, Stack, compose_files, wait_for
+from support.stack_driver import RUNNING, Stack, compose_files, wait_for
 
 
 @pytest.mark.parametrize("service", RUNNING)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import httpx
 import pytest
 
-from stack.driver import ROOT, Stack, run, wait_for
-from stack.replicas import kill_server, replica_names, wait_until_ready
+from support.replicas import kill_server, replica_names, wait_until_ready
+from support.stack_driver import ROOT, Stack, run, wait_for
 
 ROW = {"amount": 500, "merchant_category": "electronics", "hour": 23}
 

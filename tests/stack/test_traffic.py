@@ -13,9 +13,9 @@ import httpx
 import pytest
 from benchmarks.traffic import Traffic
 
-from stack.challengers import HANG, NAN, RAISE, SCORE, SLOW, URI, arm, register_moody, row
-from stack.driver import FIGURES, Stack, wait_for
-from stack.replicas import KILL, docker
+from support.challengers import HANG, NAN, RAISE, SCORE, SLOW, URI, arm, register_moody, row
+from support.replicas import KILL, docker
+from support.stack_driver import FIGURES, Stack, wait_for
 
 COMMAND = ("python", "-m", "modelyard.cli.traffic")
 NONE: Mapping[str, str] = {}

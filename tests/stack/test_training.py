@@ -11,7 +11,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from benchmarks.traffic import Traffic
 
-from stack.driver import (
+from support.later_checkout import LaterCheckout, gone_on
+from support.replicas import KILL, ready_replicas
+from support.stack_driver import (
     COMPOSE_TIMEOUT_S,
     FIGURES,
     ROOT,
@@ -21,8 +23,6 @@ from stack.driver import (
     run,
     wait_for,
 )
-from stack.later_checkout import LaterCheckout, gone_on
-from stack.replicas import KILL, ready_replicas
 
 
 def test_training_fills_an_empty_registry_and_the_api_answers_within_5_s(stack: Stack) -> None:

@@ -34,7 +34,7 @@ from modelyard.registry.manifest import DIGEST_TAG
 from modelyard.settings import CommandSettings, read_settings
 
 if TYPE_CHECKING:
-    from modelyard.serving.following.bundle import Bundle
+    from modelyard.scoring.bundle import Bundle
 
 _NEEDED = ("msgspec", "onnxruntime", "pyarrow")
 
@@ -68,7 +68,7 @@ def batch(
             f"Scoring needs {', '.join(missing)}, which this environment does not have.",
             fix="Use the environment of the training image.",
         )
-    from modelyard.cli.parquet_scoring import open_source, score
+    from modelyard.scoring.parquet import open_source, score
 
     rows = open_source(source)
     _check_target(target, source, overwrite=overwrite)
@@ -102,7 +102,7 @@ def _check_target(target: Path, source: Path, *, overwrite: bool) -> None:
 @contextmanager
 def _opened(model_uri: str) -> Iterator[tuple[ModelVersion, Bundle]]:
     """The version that the address means, with its files fetched, verified and opened."""
-    from modelyard.serving.following.bundle import open_bundle
+    from modelyard.scoring.bundle import open_bundle
 
     settings = read_settings(CommandSettings)
     if not model_uri and not settings.model_name:

@@ -28,6 +28,6 @@ def demo() -> None:
 
 def doctor(as_json: AsJson = False) -> None:
     """Check that this machine can run the stack: expected, found, fix."""
-    from modelyard.doctor.__main__ import main
+    from modelyard.host.doctor.__main__ import main
 
     raise typer.Exit(main(["--json"] if as_json else []))

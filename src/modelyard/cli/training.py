@@ -87,9 +87,9 @@ def train(
     experiment = _read(config, assignments, promote)
     settings = read_settings(TrainingSettings)
     _check(experiment)
+    from modelyard.training.fit.ranks import joined_ranks
     from modelyard.training.pipeline import assist
     from modelyard.training.pipeline import train as run_training
-    from modelyard.training.ranks import joined_ranks
 
     with joined_ranks() as ranks:
         if processes > 1 and ranks.count == 1:
@@ -113,7 +113,7 @@ def tune(
     experiment = _read(config, assignments)
     settings = read_settings(TrainingSettings)
     _check(experiment)
-    from modelyard.training.tune import tune as run_search
+    from modelyard.training.tune.tuning import tune as run_search
 
     target = output or settings.training_state_dir / "tuned" / config.name
     run_search(experiment, settings, Path.cwd(), _say, trials=trials, output=target, resume=resume)
@@ -125,7 +125,7 @@ def dataset(
     """Put the dataset into the store: one of your own, or the project's demo data."""
     experiment = _read(config, assignments)
     folder = read_settings(TrainingSettings).modelyard_data_dir
-    from modelyard.training.demo_data import push_data, push_demo_data
+    from modelyard.training.data.demo_data import push_data, push_demo_data
     from modelyard.training.experiment import is_in_store
     from modelyard.training.project import find_project
 

@@ -27,8 +27,8 @@ from modelyard.reproduction.source import Source, lay_out
 from modelyard.reproduction.weights import describe_difference
 from modelyard.settings import ReproductionSettings
 from modelyard.source_tree import git
+from modelyard.training.data.objects import OBJECTS_FILE, find_objects
 from modelyard.training.experiment import is_in_store
-from modelyard.training.objects import OBJECTS_FILE, find_objects
 
 Say = Callable[[str], None]
 

@@ -14,7 +14,7 @@ from typing import IO
 from modelyard.config import dump_yaml
 from modelyard.errors import ReproductionError
 from modelyard.provenance import UNKNOWN
-from modelyard.reproduction.recorded_code import (
+from modelyard.recorded_code import (
     Place,
     Recorded,
     fetch_command,

@@ -13,7 +13,9 @@ from starlette.exceptions import HTTPException
 
 from modelyard.errors import ModelyardError
 from modelyard.serving.following.follower import Follower
+from modelyard.serving.limits import Limits
 from modelyard.serving.model.holder import Holder
+from modelyard.serving.problem import Problem, as_problem
 from modelyard.serving.protocols.exchange import Addresses, Intakes, WireProtocol
 from modelyard.serving.protocols.inference import InferenceProtocol
 from modelyard.serving.protocols.mlflow_scoring import MlflowProtocol
@@ -24,8 +26,6 @@ from modelyard.serving.routes.documentation import add_documentation
 from modelyard.serving.routes.inference import metadata_routes, repository_routes
 from modelyard.serving.routes.native import mlflow_routes, native_routes
 from modelyard.serving.routes.openapi import build_openapi
-from modelyard.serving.rows.limits import Limits
-from modelyard.serving.rows.problem import Problem, as_problem
 from modelyard.serving.web.batcher import TickBatcher
 from modelyard.serving.web.direct import DirectRoute
 from modelyard.serving.web.drain import Drain

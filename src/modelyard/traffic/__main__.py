@@ -14,7 +14,7 @@ import httpx
 import uvicorn
 
 from modelyard.errors import ModelyardError, TrafficError
-from modelyard.serving.logs import configure_logs
+from modelyard.logs import configure_logs
 from modelyard.settings import TrafficSettings, read_settings
 from modelyard.traffic.control import GatewayControl
 from modelyard.traffic.judge import Limits

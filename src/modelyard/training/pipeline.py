@@ -14,35 +14,35 @@ from rich.console import Console
 
 from modelyard.config import dump_yaml
 from modelyard.errors import TrainingError
+from modelyard.profile import write_profile
 from modelyard.provenance import package_list
 from modelyard.registry import RegistryClient
 from modelyard.registry.manifest import DIGEST_TAG
 from modelyard.settings import TrainingSettings
-from modelyard.training.checkpoint import Interrupted, find_interrupted, kept_checkpoints
-from modelyard.training.display import epoch_line, fit_display
+from modelyard.training.data.objects import OBJECTS_FILE
 from modelyard.training.experiment import Experiment
-from modelyard.training.export import export_model
-from modelyard.training.gate import FILE_NAME as GATE_FILE
-from modelyard.training.gate import NOT_JUDGED, Gate, Verdict
-from modelyard.training.handover import hand_over
-from modelyard.training.objects import OBJECTS_FILE
-from modelyard.training.patience import Patience
-from modelyard.training.preparation import Prepared, Say, prepare
-from modelyard.training.profile import write_profile
-from modelyard.training.project import (
-    Checkpoints,
-    FitContext,
-    Predictor,
-    Project,
-)
-from modelyard.training.report.evaluation import (
+from modelyard.training.fit.checkpoint import Interrupted, find_interrupted, kept_checkpoints
+from modelyard.training.fit.display import epoch_line, fit_display
+from modelyard.training.judge.gate import FILE_NAME as GATE_FILE
+from modelyard.training.judge.gate import NOT_JUDGED, Gate, Verdict
+from modelyard.training.judge.handover import hand_over
+from modelyard.training.judge.report.evaluation import (
     BASELINE,
     BEST,
     Evaluation,
     Held,
     evaluate_model,
 )
-from modelyard.training.report.page import page
+from modelyard.training.judge.report.page import page
+from modelyard.training.package.export import export_model
+from modelyard.training.patience import Patience
+from modelyard.training.preparation import Prepared, Say, prepare
+from modelyard.training.project import (
+    Checkpoints,
+    FitContext,
+    Predictor,
+    Project,
+)
 from modelyard.training.tracking import TrackedRun
 
 

@@ -20,25 +20,25 @@ from modelyard.provenance import (
 )
 from modelyard.settings import TrainingSettings
 from modelyard.training.check import check_project
-from modelyard.training.checkpoint import experiment_key
+from modelyard.training.data.objects import StoredDataset, find_objects
+from modelyard.training.data.parquet import ParquetFiles
+from modelyard.training.data.scan import scan
+from modelyard.training.data.validate import (
+    PARTS,
+    seen_categories,
+    unseen_categories,
+    validate_data,
+    validate_split,
+)
 from modelyard.training.experiment import Experiment, is_in_store
-from modelyard.training.objects import StoredDataset, find_objects
-from modelyard.training.parquet import ParquetFiles
+from modelyard.training.fit.checkpoint import experiment_key
+from modelyard.training.fit.ranks import current_ranks
 from modelyard.training.project import (
     FitContext,
     Predictor,
     Project,
     Split,
     StreamedSplit,
-)
-from modelyard.training.ranks import current_ranks
-from modelyard.training.scan import scan
-from modelyard.training.validate import (
-    PARTS,
-    seen_categories,
-    unseen_categories,
-    validate_data,
-    validate_split,
 )
 
 Say = Callable[[str], None]

@@ -23,7 +23,7 @@ from modelyard.contract import Contract
 from modelyard.errors import ConfigError
 
 if TYPE_CHECKING:
-    from modelyard.training.stream import RowStream  # torch and pyarrow, for streams only
+    from modelyard.training.data.stream import RowStream  # torch and pyarrow, for streams only
 
 Columns = Mapping[str, np.ndarray]
 """Feature name → 1-D array [n]: float64, int64, bool, or object for strings."""

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 
 from machine_state.contract import CONTRACT, SITES
+from modelyard.training.data.split import by_time
 from modelyard.training.project import Split
-from modelyard.training.split import by_time
 
 ROWS = 4_000
 FIRST_VALIDATED = datetime(2025, 8, 13, tzinfo=UTC)

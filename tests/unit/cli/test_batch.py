@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from modelyard.cli.parquet_scoring import open_source, score
 from modelyard.errors import DataError
-from modelyard.serving.following.bundle import Bundle, open_bundle
-from modelyard.serving.model.runner import RunnerError
-from unit.serving.model_folders import ROW, write_version
+from modelyard.scoring.bundle import Bundle, open_bundle
+from modelyard.scoring.parquet import open_source, score
+from modelyard.scoring.runner import RunnerError
+from support.model_folders import ROW, write_version
 
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
 
@@ -186,8 +186,8 @@ def test_memory_holds_a_batch_and_not_the_file(tmp_path: Path):
     write_version(tmp_path / "version", 1)
     code = (
         "import sys; from pathlib import Path\n"
-        "from modelyard.cli.parquet_scoring import open_source, score\n"
-        "from modelyard.serving.following.bundle import open_bundle\n"
+        "from modelyard.scoring.parquet import open_source, score\n"
+        "from modelyard.scoring.bundle import open_bundle\n"
         "folder = Path(sys.argv[1]); bundle = open_bundle(folder / 'version')\n"
         "source = open_source(folder / sys.argv[2])\n"
         "score(source, folder / 'out.parquet', bundle, {}, 20_000, lambda done: None)\n"

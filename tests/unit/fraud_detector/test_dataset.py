@@ -13,7 +13,7 @@ from fraud_detector import PROJECT, dataset
 from fraud_detector.contract import CONTRACT
 from modelyard.errors import DataError
 from modelyard.provenance import md5_of, read_pointer
-from modelyard.training.validate import validate_data
+from modelyard.training.data.validate import validate_data
 
 ROOT = Path(__file__).parents[3]
 

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score
 
 from fraud_detector import PROJECT, dataset, model
 from fraud_detector.contract import CONTRACT, MERCHANT_CATEGORIES
-from modelyard.training.package import check_parity
+from modelyard.training.package.folder import check_parity
 from modelyard.training.project import FitContext, Split
 
 CONFIG = model.FitConfig(epochs=2, batch_rows=128, learning_rate=0.01, hidden=(16,), embedding=4)

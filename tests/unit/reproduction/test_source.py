@@ -10,10 +10,10 @@ import pytest
 
 from modelyard.errors import ReproductionError
 from modelyard.provenance import read_pointer
-from modelyard.reproduction.recorded_code import Place, write_archive
+from modelyard.recorded_code import Place, write_archive
 from modelyard.reproduction.source import Source, lay_out
 from modelyard.source_tree import tree_id
-from unit.reproduction.repository import Repository, code_tags
+from support.repository import Repository, code_tags
 
 DATA = {"data.path": "t.parquet", "data.md5": "5" * 32, "data.size_bytes": "7"}
 

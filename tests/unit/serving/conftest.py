@@ -13,15 +13,15 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
+from modelyard.scoring.child.opening import ChildOptions
 from modelyard.serving.app import create_app
-from modelyard.serving.child.opening import ChildOptions
 from modelyard.serving.following.cache import VersionCache
 from modelyard.serving.following.follower import Follower
 from modelyard.serving.following.loader import Loader
 from modelyard.serving.model.holder import Holder
 from modelyard.serving.web.edge import Edge
 from modelyard.settings import ServingSettings
-from unit.serving.model_folders import URI, FolderRegistry, snapshot_of, write_version
+from support.model_folders import URI, FolderRegistry, snapshot_of, write_version
 
 TOKEN = "sesame"
 Result = TypeVar("Result")

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from modelyard.serving.protocols.arrow_stream import read_stream as read_arrow_stream
-from unit.serving.batch_requests import (
+from support.batch_requests import (
     PATH,
     ROWS,
     TABLE,
@@ -20,14 +20,14 @@ from unit.serving.batch_requests import (
     check_faults,
     with_column,
 )
-from unit.serving.conftest import MakeServer, Server
-from unit.serving.model_folders import ROW, contract_with
-from unit.serving.protocol_requests import (
+from support.model_folders import ROW, contract_with
+from support.protocol_requests import (
     ARROW,
     arrow_stream,
     post,
     read_stream,
 )
+from unit.serving.conftest import MakeServer, Server
 
 
 def test_a_stream_is_answered_with_a_stream(server: Server):

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelyard.scoring.rows.encoded import Encoded
 from modelyard.serving.protocols import arrow_text
 from modelyard.serving.protocols.arrow_text import read_texts
-from modelyard.serving.rows.encoded import Encoded
 
 FEW = st.lists(st.text(max_size=9), min_size=1, max_size=30, unique=True)
 

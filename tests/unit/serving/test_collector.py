@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from modelyard.contract import Contract
-from modelyard.serving.model.runner import RunnerAbsentError, RunnerError, RunnerLostError
-from modelyard.serving.rows.decoder import RowDecoder
+from modelyard.scoring.rows.decoder import RowDecoder
+from modelyard.scoring.runner import RunnerAbsentError, RunnerError, RunnerLostError
 from modelyard.serving.web.collector import _LONGEST_WAIT_S, _Queue
-from unit.serving.model_folders import CONTRACT, ROW
+from support.model_folders import CONTRACT, ROW
 
 DECODER = RowDecoder(Contract.model_validate(CONTRACT))
 

@@ -7,21 +7,21 @@ from typing import Any
 
 import pytest
 
-from unit.serving.batch_requests import (
+from support.batch_requests import (
     LISTS,
     PATH,
     ROWS,
     check_faults,
     columnar,
 )
-from unit.serving.conftest import MakeServer, Server
-from unit.serving.model_folders import ROW
-from unit.serving.protocol_requests import (
+from support.model_folders import ROW
+from support.protocol_requests import (
     lists_of,
     post,
     rows_of,
     strict_json,
 )
+from unit.serving.conftest import MakeServer, Server
 
 
 def test_columns_are_answered_as_rows_are(server: Server):

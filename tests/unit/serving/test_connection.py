@@ -8,8 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from unit.serving.conftest import MakeServer, Server
-from unit.serving.connections import (
+from support.connections import (
     GOOD,
     Answer,
     Wire,
@@ -19,8 +18,9 @@ from unit.serving.connections import (
     read_answer,
     request,
 )
-from unit.serving.model_folders import ROW
-from unit.serving.protocol_requests import ARROW, V2, lists_of, rows_of, tensors
+from support.model_folders import ROW
+from support.protocol_requests import ARROW, V2, lists_of, rows_of, tensors
+from unit.serving.conftest import MakeServer, Server
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

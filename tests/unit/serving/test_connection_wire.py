@@ -14,10 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from modelyard.serving.model.runner import Predictions, RunnerError
+from modelyard.scoring.runner import Predictions, RunnerError
 from modelyard.serving.web.request_id import HEADER
-from unit.serving.conftest import MakeServer, Server
-from unit.serving.connections import (
+from support.connections import (
     GOOD,
     Answer,
     Ends,
@@ -28,7 +27,8 @@ from unit.serving.connections import (
     read_answer,
     request,
 )
-from unit.serving.model_folders import ROW
+from support.model_folders import ROW
+from unit.serving.conftest import MakeServer, Server
 
 
 class Failing:

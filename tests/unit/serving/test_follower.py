@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from modelyard.serving.following.follower import Follower, State
+from support.model_folders import NAME, ROW, contract_with
 from unit.serving.conftest import TOKEN, MakeServer, Server
-from unit.serving.model_folders import NAME, ROW, contract_with
 
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 PATIENCE_S = 20

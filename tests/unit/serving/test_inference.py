@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 
+from support.model_folders import CONTRACT, ROW
+from support.protocol_requests import TENSORS, V2, post, rows_of, strict_json, tensors
 from unit.serving.conftest import TOKEN, MakeServer, Server
-from unit.serving.model_folders import CONTRACT, ROW
-from unit.serving.protocol_requests import TENSORS, V2, post, rows_of, strict_json, tensors
 
 ROWS = rows_of(1, 2.5)
 LENGTH = "inference-header-content-length"

@@ -12,15 +12,15 @@ from modelyard.errors import (
     ModelRefusedError,
 )
 from modelyard.registry import write_manifest
-from modelyard.serving.model.snapshot import Verification
-from unit.serving.conftest import MakeServer, Server
-from unit.serving.model_folders import (
+from modelyard.registry.fetch import Verification
+from support.model_folders import (
     CONTRACT,
     URI,
     contract_with,
     save_graph,
     save_toy_graph,
 )
+from unit.serving.conftest import MakeServer, Server
 
 
 @pytest.fixture

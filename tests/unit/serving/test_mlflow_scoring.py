@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 
 from modelyard.serving.routes.native import MLFLOW_VERSION
+from support.model_folders import ROW
+from support.protocol_requests import lists_of, post, rows_of, strict_json
 from unit.serving.conftest import MakeServer, Server
-from unit.serving.model_folders import ROW
-from unit.serving.protocol_requests import lists_of, post, rows_of, strict_json
 
 ROWS = rows_of(1, 2.5)
 SPLIT = {"columns": list(ROW), "data": [list(row.values()) for row in ROWS]}

@@ -9,9 +9,9 @@ import pytest
 from onnx import TensorProto, helper
 
 from modelyard.serving.protocols.exchange import LARGE_BODY_BYTES
+from support.model_folders import CONTRACT, ROW, contract_with, save_graph, save_toy_graph
+from support.predict_requests import check_problem, post, raw, row
 from unit.serving.conftest import MakeServer, Server
-from unit.serving.model_folders import CONTRACT, ROW, contract_with, save_graph, save_toy_graph
-from unit.serving.predict_requests import check_problem, post, raw, row
 
 
 def test_one_object_gets_a_list_of_one(server: Server):

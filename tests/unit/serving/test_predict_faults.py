@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from modelyard.serving.rows.faults import MAX_FAULTS
+from modelyard.scoring.rows.faults import MAX_FAULTS
+from support.model_folders import ROW
+from support.predict_requests import check_problem, post, raw, row
 from unit.serving.conftest import Server
-from unit.serving.model_folders import ROW
-from unit.serving.predict_requests import check_problem, post, raw, row
 
 FAULTS: list[tuple[str, str, str]] = [
     ("amount", '"12.5"', "must be a number"),

@@ -9,10 +9,10 @@ import threading
 import httpx
 import pytest
 
+from support.misbehaving_runners import Blocking, with_runner
+from support.model_folders import ROW
+from support.predict_requests import JSON, check_problem, post
 from unit.serving.conftest import MakeServer, Server
-from unit.serving.misbehaving_runners import Blocking, with_runner
-from unit.serving.model_folders import ROW
-from unit.serving.predict_requests import JSON, check_problem, post
 
 
 def test_a_body_over_the_limit_is_refused_announced_or_not(make_server: MakeServer):

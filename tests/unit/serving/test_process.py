@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.serving.logs import JsonLines, PlainLines, configure_logs
+from modelyard.logs import JsonLines, PlainLines, configure_logs
 from modelyard.serving.server import main
 
 SERVE = [sys.executable, "-m", "modelyard.serving"]

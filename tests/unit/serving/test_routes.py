@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from support.model_folders import CONTRACT, ROW, contract_with
 from unit.serving.conftest import TOKEN, MakeServer, Server
-from unit.serving.model_folders import CONTRACT, ROW, contract_with
 
 
 def check_problem(answer, status: int) -> dict:

@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 
 from modelyard.errors import ContractError, ModelRefusedError
-from modelyard.serving.child.process import ChildProcess
-from unit.serving.attacks import (
+from modelyard.scoring.child.process import ChildProcess
+from support.attacks import (
     ATTACKS,
     Bomb,
     loader_module_in_the_version,
     pickle_of_the_pytorch_flavor,
     pickle_of_the_sklearn_flavor,
 )
+from support.model_folders import FolderRegistry
 from unit.serving.conftest import MakeServer, Server
-from unit.serving.model_folders import FolderRegistry
 
 
 class LinkingRegistry(FolderRegistry):
@@ -80,7 +80,7 @@ def test_where_mlflow_is_not_installed_the_image_that_has_it_is_named(
     make_server: MakeServer, tmp_path: Path, monkeypatch
 ):
     server = make_server(LinkingRegistry(tmp_path / "registry"))
-    monkeypatch.setattr("modelyard.serving.child.opening.find_spec", lambda name: None)
+    monkeypatch.setattr("modelyard.scoring.child.opening.find_spec", lambda name: None)
     version = server.registry.add(1, manifest=False)
     pickle_of_the_sklearn_flavor(Path(version.source), tmp_path / "canary")
     with pytest.raises(ModelRefusedError) as refusal:
@@ -93,7 +93,7 @@ def test_where_torch_is_not_installed_its_image_is_named(
 ):
     server = make_server(LinkingRegistry(tmp_path / "registry"))
     monkeypatch.setattr(
-        "modelyard.serving.child.opening.find_spec", lambda name: None if name == "torch" else 1
+        "modelyard.scoring.child.opening.find_spec", lambda name: None if name == "torch" else 1
     )
     version = server.registry.add(1, manifest=False)
     pickle_of_the_pytorch_flavor(Path(version.source), tmp_path / "canary")

@@ -15,11 +15,11 @@ from pathlib import Path
 import onnxruntime
 import pytest
 
-from modelyard.serving.model.onnx_runner import OnnxModel, OnnxRunner
+from modelyard.scoring.onnx.runner import OnnxModel, OnnxRunner
 from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.protocols.exchange import Intake
+from support.model_folders import ROW
 from unit.serving.conftest import MakeServer
-from unit.serving.model_folders import ROW
 
 FEW, MANY = 6, 30
 COUNTED = (Snapshot, Intake, OnnxRunner, OnnxModel, onnxruntime.InferenceSession)

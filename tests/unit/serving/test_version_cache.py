@@ -14,15 +14,15 @@ from modelyard.errors import (
     RegistryNotFoundError,
     RegistryUnavailableError,
 )
+from modelyard.registry.fetch import Verification
 from modelyard.serving.following.cache import VersionCache
 from modelyard.serving.following.loader import Loader
-from modelyard.serving.model.snapshot import Verification
-from unit.serving.conftest import MakeServer, Server
-from unit.serving.model_folders import (
+from support.model_folders import (
     URI,
     FolderRegistry,
     contract_with,
 )
+from unit.serving.conftest import MakeServer, Server
 
 
 @pytest.fixture

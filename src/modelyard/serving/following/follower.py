@@ -26,12 +26,12 @@ from modelyard.errors import (
     RegistryUnavailableError,
 )
 from modelyard.registry import ModelVersion
+from modelyard.scoring.daemon import in_daemon
 from modelyard.serving.following.cache import Identity, identity
-from modelyard.serving.following.daemon import in_daemon
 from modelyard.serving.following.loader import Loader
 from modelyard.serving.model.holder import Holder
 from modelyard.serving.model.snapshot import Snapshot
-from modelyard.serving.rows.problem import Problem
+from modelyard.serving.problem import Problem
 
 log = logging.getLogger(__name__)
 

@@ -19,16 +19,17 @@ from modelyard.registry import (
     read_manifest,
     verify_files,
 )
+from modelyard.registry.fetch import Verification
 from modelyard.registry.manifest import DIGEST_TAG
-from modelyard.serving.child.opening import ChildOptions
-from modelyard.serving.child.runner import ChildRunner
-from modelyard.serving.following.bundle import Bundle, open_bundle, runs_in_process
+from modelyard.scoring.bundle import Bundle, open_bundle, runs_in_process
+from modelyard.scoring.child.opening import ChildOptions
+from modelyard.scoring.child.runner import ChildRunner
+from modelyard.scoring.daemon import DaemonCall
+from modelyard.scoring.rows.decoder import RowDecoder
+from modelyard.scoring.trial import try_example
 from modelyard.serving.following.cache import Entry, VersionCache
-from modelyard.serving.following.daemon import DaemonCall
 from modelyard.serving.following.proof import ProofLimits, ProofRecord, prove
-from modelyard.serving.following.trial import try_example
-from modelyard.serving.model.snapshot import Lineage, Snapshot, Verification
-from modelyard.serving.rows.decoder import RowDecoder
+from modelyard.serving.model.snapshot import Lineage, Snapshot
 
 log = logging.getLogger(__name__)
 

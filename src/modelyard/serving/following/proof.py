@@ -25,7 +25,7 @@ from pathlib import Path
 import onnxruntime
 
 from modelyard.errors import ModelRefusedError
-from modelyard.serving.child.process import child_environment, ending
+from modelyard.scoring.child.process import child_environment, ending
 from modelyard.settings import ServingSettings
 
 log = logging.getLogger(__name__)

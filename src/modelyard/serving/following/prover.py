@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from modelyard.errors import ModelyardError
-from modelyard.serving.child.guard import (
+from modelyard.scoring.child.guard import (
     die_with_server,
     limit_memory,
     peak_bytes,
@@ -26,9 +26,9 @@ _FIX = "If the model is sound and needs more memory, raise SERVING_CHILD_MEMORY_
 
 def _try(folder: Path, memory_bytes: int) -> dict[str, str]:
     """What is wrong with the version in `folder`; empty when nothing is."""
-    from modelyard.serving.following.bundle import open_bundle
-    from modelyard.serving.following.trial import try_example
-    from modelyard.serving.rows.decoder import RowDecoder
+    from modelyard.scoring.bundle import open_bundle
+    from modelyard.scoring.rows.decoder import RowDecoder
+    from modelyard.scoring.trial import try_example
 
     try:
         bundle = open_bundle(folder)

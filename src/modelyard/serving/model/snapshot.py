@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 from functools import cached_property
 
 import msgspec
@@ -13,37 +12,14 @@ import numpy as np
 
 from modelyard.contract import Contract
 from modelyard.registry import ModelVersion
-from modelyard.serving.model.runner import Predictions, QueuedRunner, Runner
-from modelyard.serving.rows.decoder import RowDecoder
-from modelyard.serving.rows.problem import Headers, Problem
+from modelyard.registry.fetch import Verification
+from modelyard.scoring.bundle import ContractSource
+from modelyard.scoring.rows.decoder import RowDecoder
+from modelyard.scoring.runner import Predictions, QueuedRunner, Runner
+from modelyard.serving.problem import Headers, Problem
 
 _FEW = 256
 """Numbers up to which msgspec writes an answer."""
-
-
-class Verification(StrEnum):
-    """How far a version's files were checked against what was registered."""
-
-    VERIFIED = "verified"
-    UNANCHORED = "unanchored"
-    ABSENT = "absent"
-
-    @property
-    def explanation(self) -> str:
-        """The same as a sentence."""
-        return {
-            "verified": "Every file has the sha256 that was registered with the version.",
-            "unanchored": "Every file agrees with manifest.json, whose own sha256 the registry "
-            "does not keep.",
-            "absent": "The version carries no manifest: nothing says what its files should be.",
-        }[self.value]
-
-
-class ContractSource(StrEnum):
-    """Where the contract comes from."""
-
-    CONTRACT = "contract.yaml"
-    SIGNATURE = "MLflow signature"
 
 
 @dataclass(frozen=True)

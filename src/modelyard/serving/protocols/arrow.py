@@ -7,16 +7,15 @@ from io import BytesIO
 import numpy as np
 
 from modelyard.contract import OutputKind
-from modelyard.serving.model.runner import Predictions
+from modelyard.scoring.rows.columns import Given, check_columns
+from modelyard.scoring.rows.decoder import Columns
+from modelyard.scoring.rows.faults import Fault, RowsRefusedError, refuse, shown
+from modelyard.scoring.runner import Predictions
 from modelyard.serving.model.snapshot import Snapshot
+from modelyard.serving.problem import Problem
 from modelyard.serving.protocols.arrow_stream import NullError, StreamError, read_stream
 from modelyard.serving.protocols.arrow_types import Column, Layout
 from modelyard.serving.protocols.exchange import Answer, Intake
-from modelyard.serving.rows.columns import Given, check_columns
-from modelyard.serving.rows.decoder import Columns
-from modelyard.serving.rows.faults import fault, faulty, refuse
-from modelyard.serving.rows.json_text import shown
-from modelyard.serving.rows.problem import Problem
 
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 
@@ -28,7 +27,7 @@ def read_arrow(intake: Intake, body: bytes) -> Columns:
         """What the schema alone rules out; a column without data stands for a whole one."""
         names = [column.name for column in schema]
         refuse(
-            fault([shown(name)], "stands more than once")
+            Fault([shown(name)], "stands more than once")
             for name in dict.fromkeys(names)
             if names.count(name) > 1
         )
@@ -37,11 +36,11 @@ def read_arrow(intake: Intake, body: bytes) -> Columns:
     try:
         columns = read_stream(body, check, intake.limits.batch.check_rows)
     except NullError as error:
-        raise faulty([fault([str(error)], "must not have nulls")]) from error
+        raise RowsRefusedError([Fault([str(error)], "must not have nulls")]) from error
     except StreamError as error:
         raise _unreadable(str(error)) from error
     if not len(next(iter(columns.values()), ())):
-        raise faulty([fault([], "must hold at least one row")])
+        raise RowsRefusedError([Fault([], "must hold at least one row")])
     return check_columns(columns, intake.contract, [])
 
 

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
+from modelyard.scoring.rows.columns import Array, Given
+from modelyard.scoring.rows.encoded import Encoded
 from modelyard.serving.protocols.arrow_text import read_texts
 from modelyard.serving.protocols.arrow_types import Column, Layout, read_schema
 from modelyard.serving.protocols.flatbuffer import FlatbufferError, Table
-from modelyard.serving.rows.columns import Array, Given
-from modelyard.serving.rows.encoded import Encoded
 
 _CONTINUATION = 0xFFFFFFFF
 _SCHEMA, _DICTIONARY_BATCH, _RECORD_BATCH = 1, 2, 3

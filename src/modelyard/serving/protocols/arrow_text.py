@@ -7,8 +7,8 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from modelyard.serving.rows.columns import Array
-from modelyard.serving.rows.encoded import Encoded
+from modelyard.scoring.rows.columns import Array
+from modelyard.scoring.rows.encoded import Encoded
 
 _FEWEST_ROWS = 256  # below, looking for repeats costs more than it saves
 _MOST_VALUES = 256

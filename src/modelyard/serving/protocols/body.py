@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 from starlette.types import Message, Receive
 
-from modelyard.serving.rows.limits import Size
-from modelyard.serving.rows.problem import Problem
+from modelyard.serving.limits import Size
+from modelyard.serving.problem import Problem
 
 JSON = b"application/json"
 Heads = Mapping[bytes, bytes]

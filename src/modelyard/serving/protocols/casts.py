@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from modelyard.contract import Feature, FeatureType
+from modelyard.scoring.rows.columns import Given, as_array
 from modelyard.serving.protocols.tables import FEW_ROWS
-from modelyard.serving.rows.columns import Given, as_array
 
 _whole = re.compile(r"[+-]?\d{1,30}(\.0*)?").fullmatch
 _number = re.compile(r"[+-]?(\d{1,400}\.?\d{0,400}|\.\d{1,400})([eE][+-]?\d{1,4})?").fullmatch

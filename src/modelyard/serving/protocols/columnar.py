@@ -5,17 +5,17 @@ One list a feature, all of the same length; the answer is that of a list of rows
 
 from __future__ import annotations
 
+from modelyard.scoring.rows.columns import Given, check_columns
+from modelyard.scoring.rows.decoder import Columns
+from modelyard.scoring.rows.faults import Fault, Place, RowsRefusedError, refuse, shown
 from modelyard.serving.protocols.exchange import Intake
-from modelyard.serving.rows.columns import Given, check_columns
-from modelyard.serving.rows.decoder import Columns
-from modelyard.serving.rows.faults import fault, faulty, refuse
-from modelyard.serving.rows.json_text import UNDECODABLE, Object, parse_json, shown
+from modelyard.serving.protocols.json_text import UNDECODABLE, Object, parse_json
 
 KEY = "columns"
 
 
 def read_columnar(intake: Intake, body: bytes) -> Columns:
-    """The columns in `body`; raises the Problem that says what is wrong with it."""
+    """The columns in `body`; raises the error that says what is wrong with it."""
     try:
         columns = intake.columns_decoder.decode(body)
     except UNDECODABLE:
@@ -30,12 +30,12 @@ def _examine(intake: Intake, body: bytes) -> Columns:
     """The slow look, which names every fault."""
     value = parse_json(body, intake.limits.max_depth)
     given = value[KEY]
-    refuse(fault([shown(name)], "stands beside the columns") for name in value if name != KEY)
+    refuse(Fault([shown(name)], "stands beside the columns") for name in value if name != KEY)
     if not isinstance(given, Object) or value.repeated:
-        raise faulty([fault([KEY], "must be one object with a list for each feature")])
-    refuse(fault([KEY, shown(name)], "stands more than once") for name in given.repeated)
+        raise RowsRefusedError([Fault([KEY], "must be one object with a list for each feature")])
+    refuse(Fault([KEY, shown(name)], "stands more than once") for name in given.repeated)
     refuse(
-        fault([KEY, shown(name)], "must be a list of values")
+        Fault([KEY, shown(name)], "must be a list of values")
         for name, values in given.items()
         if not isinstance(values, list)
     )
@@ -45,14 +45,14 @@ def _examine(intake: Intake, body: bytes) -> Columns:
     return check_columns(given, intake.contract, [KEY])
 
 
-def check_lengths(given: dict[str, Given] | Object, place: list[str | int]) -> None:
-    """Refuse columns that are empty, or not as long as each other, with a 422 `Problem`."""
+def check_lengths(given: dict[str, Given] | Object, place: Place) -> None:
+    """Refuse columns that are empty, or not as long as each other, with a `RowsRefusedError`."""
     lengths = {name: len(values) for name, values in given.items()}
     rows = max(lengths.values(), default=1)
     if rows == 0:
-        raise faulty([fault(place, "must hold at least one row")])
+        raise RowsRefusedError([Fault(place, "must hold at least one row")])
     refuse(
-        fault([*place, shown(name)], f"must have as many rows as the longest column, {rows}")
+        Fault([*place, shown(name)], f"must have as many rows as the longest column, {rows}")
         for name, length in lengths.items()
         if length != rows
     )

@@ -14,13 +14,13 @@ from typing import Protocol
 from starlette.types import Scope
 
 from modelyard.contract import Contract
-from modelyard.serving.model.runner import Predictions
+from modelyard.scoring.rows.decoder import ColumnsDecoder, RowDecoder, Table
+from modelyard.scoring.runner import Predictions
+from modelyard.serving.limits import Limits
 from modelyard.serving.model.snapshot import Snapshot
+from modelyard.serving.problem import Headers
 from modelyard.serving.protocols.body import BodyReader, Heads
 from modelyard.serving.protocols.wording import Render
-from modelyard.serving.rows.decoder import ColumnsDecoder, RowDecoder, Table
-from modelyard.serving.rows.limits import Limits
-from modelyard.serving.rows.problem import Headers
 
 Answer = tuple[bytes, Headers]
 Encode = Callable[[Snapshot, Predictions], Answer]

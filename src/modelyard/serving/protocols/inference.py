@@ -11,8 +11,13 @@ from typing import Any
 import msgspec
 from starlette.types import Scope
 
-from modelyard.serving.model.runner import Predictions
+from modelyard.scoring.rows.columns import Given
+from modelyard.scoring.rows.decoder import Table
+from modelyard.scoring.rows.faults import Fault, RowsRefusedError, shown
+from modelyard.scoring.runner import Predictions
+from modelyard.serving.limits import Limits, Size
 from modelyard.serving.model.snapshot import Snapshot
+from modelyard.serving.problem import Problem
 from modelyard.serving.protocols.body import (
     BodyReader,
     Heads,
@@ -21,6 +26,7 @@ from modelyard.serving.protocols.body import (
     wrong_type,
 )
 from modelyard.serving.protocols.exchange import Answer, Encode, Intake
+from modelyard.serving.protocols.json_text import read_json
 from modelyard.serving.protocols.tables import FEW_ROWS, check_table
 from modelyard.serving.protocols.tensors import (
     DATATYPES,
@@ -33,12 +39,6 @@ from modelyard.serving.protocols.tensors import (
     to_bytes,
 )
 from modelyard.serving.protocols.wording import render_v2
-from modelyard.serving.rows.columns import Given
-from modelyard.serving.rows.decoder import Table
-from modelyard.serving.rows.faults import fault, faulty
-from modelyard.serving.rows.json_text import read_json, shown
-from modelyard.serving.rows.limits import Limits, Size
-from modelyard.serving.rows.problem import Problem
 
 LABEL = "/v2/models/{model}/infer"
 LENGTH_HEADER = b"inference-header-content-length"
@@ -140,7 +140,7 @@ class InferForm:
         if len(counts) > 1:
             raise _bad("Every input must have the same number of rows.")
         if counts == {0}:
-            raise faulty([fault([], "must hold at least one row")])
+            raise RowsRefusedError([Fault([], "must hold at least one row")])
         return check_table(given, intake, [])
 
 

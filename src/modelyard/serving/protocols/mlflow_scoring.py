@@ -16,8 +16,12 @@ from typing import Any
 import msgspec
 from starlette.types import Scope
 
-from modelyard.serving.model.runner import Predictions
+from modelyard.scoring.rows.decoder import Table
+from modelyard.scoring.rows.faults import shown
+from modelyard.scoring.runner import Predictions
+from modelyard.serving.limits import Limits
 from modelyard.serving.model.snapshot import Snapshot
+from modelyard.serving.problem import Problem
 from modelyard.serving.protocols.body import (
     BodyReader,
     Heads,
@@ -28,12 +32,9 @@ from modelyard.serving.protocols.body import (
 from modelyard.serving.protocols.casts import cast_values
 from modelyard.serving.protocols.columnar import check_lengths
 from modelyard.serving.protocols.exchange import Answer, Encode, Form, Intake
+from modelyard.serving.protocols.json_text import read_json
 from modelyard.serving.protocols.tables import check_table
 from modelyard.serving.protocols.wording import render_mlflow
-from modelyard.serving.rows.decoder import Table
-from modelyard.serving.rows.json_text import read_json, shown
-from modelyard.serving.rows.limits import Limits
-from modelyard.serving.rows.problem import Problem
 
 PATH = "/invocations"
 LAYOUTS = ("dataframe_split", "dataframe_records", "instances", "inputs")

@@ -9,7 +9,9 @@ from collections.abc import Sequence
 
 from starlette.types import Scope
 
-from modelyard.serving.model.runner import Predictions
+from modelyard.scoring.rows.decoder import Row, Table
+from modelyard.scoring.runner import Predictions
+from modelyard.serving.limits import Limits, is_columnar
 from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.protocols.arrow import MEDIA_TYPE as ARROW_TYPE
 from modelyard.serving.protocols.arrow import read_arrow, write_arrow
@@ -23,11 +25,9 @@ from modelyard.serving.protocols.body import (
 )
 from modelyard.serving.protocols.columnar import read_columnar
 from modelyard.serving.protocols.exchange import Answer, Encode, Form, Intake
+from modelyard.serving.protocols.faults import examine
+from modelyard.serving.protocols.json_text import UNDECODABLE
 from modelyard.serving.protocols.wording import render_native
-from modelyard.serving.rows.decoder import Row, Table
-from modelyard.serving.rows.faults import examine
-from modelyard.serving.rows.json_text import UNDECODABLE
-from modelyard.serving.rows.limits import Limits, is_columnar
 
 PATH = "/predict"
 ARROW = ARROW_TYPE.encode()

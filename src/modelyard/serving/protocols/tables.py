@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from modelyard.scoring.rows.columns import Given, check_columns
+from modelyard.scoring.rows.decoder import Table
+from modelyard.scoring.rows.faults import Place
 from modelyard.serving.protocols.exchange import Intake
-from modelyard.serving.rows.columns import Given, Place, check_columns
-from modelyard.serving.rows.decoder import Table
 
 FEW_ROWS = 8
 """Up to so many rows, asking the contract for each value is quicker than arrays are."""

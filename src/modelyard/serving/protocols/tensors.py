@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from modelyard.contract import FeatureType
-from modelyard.serving.rows.columns import Given
-from modelyard.serving.rows.problem import Problem
+from modelyard.scoring.rows.columns import Given
+from modelyard.serving.problem import Problem
 
 DTYPES = {
     "BOOL": "?",

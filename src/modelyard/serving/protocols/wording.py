@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from modelyard.serving.rows import problem as problems
-from modelyard.serving.rows.problem import Headers, Problem
+from modelyard.serving import problem as problems
+from modelyard.serving.problem import Headers, Problem
 
 Render = Callable[[Problem, str], tuple[int, bytes, Headers]]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 from pathlib import Path
 
-from modelyard.serving.rows.problem import Problem
+from modelyard.serving.problem import Problem
 
 
 class AdminToken:

@@ -14,10 +14,10 @@ from modelyard.registry import parse_model_uri
 from modelyard.serving.following.follower import Follower
 from modelyard.serving.model.holder import Holder
 from modelyard.serving.model.snapshot import Snapshot
+from modelyard.serving.problem import Problem
 from modelyard.serving.protocols.inference import check_model
 from modelyard.serving.protocols.tensors import DATATYPES
 from modelyard.serving.routes.admin import AdminToken
-from modelyard.serving.rows.problem import Problem
 from modelyard.serving.web.drain import Drain
 
 _TAG = "open inference protocol"

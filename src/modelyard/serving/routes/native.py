@@ -13,6 +13,7 @@ from modelyard.errors import ModelyardError
 from modelyard.serving.following.follower import Follower
 from modelyard.serving.model.holder import Holder
 from modelyard.serving.model.snapshot import Snapshot
+from modelyard.serving.problem import Problem, as_problem
 from modelyard.serving.routes.admin import AdminToken
 from modelyard.serving.routes.report import (
     Health,
@@ -22,7 +23,6 @@ from modelyard.serving.routes.report import (
     view_follower,
     view_model,
 )
-from modelyard.serving.rows.problem import Problem, as_problem
 from modelyard.serving.web.drain import Drain
 from modelyard.serving.web.metrics import ServingMetrics
 

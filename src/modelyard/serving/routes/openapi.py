@@ -8,7 +8,9 @@ from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
 from modelyard.contract import Contract
+from modelyard.serving.limits import Limits
 from modelyard.serving.model.snapshot import Snapshot
+from modelyard.serving.problem import CONTENT_TYPE
 from modelyard.serving.protocols import inference, mlflow_scoring, native
 from modelyard.serving.protocols.arrow import MEDIA_TYPE as ARROW
 from modelyard.serving.protocols.wording import (
@@ -25,8 +27,6 @@ from modelyard.serving.routes.openapi_schemas import (
     Schema,
     model_schemas,
 )
-from modelyard.serving.rows.limits import Limits
-from modelyard.serving.rows.problem import CONTENT_TYPE
 
 _JSON = "application/json"
 _ERRORS: dict[Render, tuple[str, str]] = {

@@ -13,9 +13,9 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from modelyard.serving.model.runner import Predictions
+from modelyard.scoring.rows.decoder import Columns, Row, Table, row_count
+from modelyard.scoring.runner import Predictions
 from modelyard.serving.model.snapshot import Snapshot
-from modelyard.serving.rows.decoder import Columns, Row, Table, row_count
 
 Done = Callable[[Predictions | Exception], None]
 """Takes what came of a request's rows; it must not raise."""

@@ -17,7 +17,8 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
-from modelyard.serving.model.runner import (
+from modelyard.scoring.rows.decoder import Columns, Row, RowDecoder, Table, row_count
+from modelyard.scoring.runner import (
     Predictions,
     QueuedRunner,
     RunnerAbsentError,
@@ -25,7 +26,6 @@ from modelyard.serving.model.runner import (
     RunnerLostError,
 )
 from modelyard.serving.model.snapshot import Snapshot
-from modelyard.serving.rows.decoder import Columns, Row, RowDecoder, Table, row_count
 
 _FEW = 8
 """Requests at the same time that are not worth waiting for."""

@@ -12,9 +12,10 @@ from time import perf_counter
 
 from starlette.types import Scope
 
+from modelyard.scoring.runner import Predictions
 from modelyard.serving.model.holder import Holder
-from modelyard.serving.model.runner import Predictions
 from modelyard.serving.model.snapshot import Snapshot
+from modelyard.serving.problem import Headers, Problem
 from modelyard.serving.protocols.body import Heads
 from modelyard.serving.protocols.exchange import (
     LARGE_BODY_BYTES,
@@ -24,7 +25,6 @@ from modelyard.serving.protocols.exchange import (
     Intakes,
     WireProtocol,
 )
-from modelyard.serving.rows.problem import Headers, Problem
 from modelyard.serving.web.batcher import TickBatcher
 from modelyard.serving.web.drain import Drain
 from modelyard.serving.web.metrics import ServingMetrics

@@ -15,7 +15,7 @@ from types import FrameType
 
 import uvicorn
 
-from modelyard.serving.rows.problem import Problem
+from modelyard.serving.problem import Problem
 
 log = logging.getLogger(__name__)
 

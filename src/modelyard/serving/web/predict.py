@@ -17,14 +17,16 @@ from typing import NamedTuple
 from starlette.types import Receive, Scope, Send
 
 from modelyard.errors import ModelyardError
-from modelyard.serving.model.holder import Holder
-from modelyard.serving.model.runner import (
+from modelyard.scoring.rows.decoder import Table
+from modelyard.scoring.runner import (
     Predictions,
     RunnerAbsentError,
     RunnerError,
     RunnerLostError,
 )
+from modelyard.serving.model.holder import Holder
 from modelyard.serving.model.snapshot import Snapshot
+from modelyard.serving.problem import Headers, Problem, as_problem
 from modelyard.serving.protocols.body import ClientGoneError, Heads
 from modelyard.serving.protocols.exchange import (
     LARGE_BODY_BYTES,
@@ -34,8 +36,6 @@ from modelyard.serving.protocols.exchange import (
     Intakes,
     WireProtocol,
 )
-from modelyard.serving.rows.decoder import Table
-from modelyard.serving.rows.problem import Headers, Problem, as_problem
 from modelyard.serving.web.batcher import TickBatcher
 from modelyard.serving.web.collector import Collector
 from modelyard.serving.web.deadlines import Deadlines

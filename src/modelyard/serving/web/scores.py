@@ -12,7 +12,7 @@ import numpy as np
 from prometheus_client.core import HistogramMetricFamily
 
 from modelyard.contract import Output, OutputKind
-from modelyard.serving.model.runner import Predictions
+from modelyard.scoring.runner import Predictions
 from modelyard.serving.model.snapshot import Snapshot
 
 _NAME = "modelyard_prediction_scores"

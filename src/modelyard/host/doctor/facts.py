@@ -1,0 +1,136 @@
+"""What the host looks like, found out without changing anything."""
+
+from __future__ import annotations
+
+import errno
+import json
+import re
+import shutil
+import socket
+import stat
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Mapping, Sequence  # noqa: UP035 - Python 3.8
+
+from modelyard.host.rollout.places import DEFAULT_PLACES, read_places
+
+DEFAULT_PORTS = {"GATEWAY_PORT": 8000, "MLFLOW_PORT": 5000}
+DEFAULT_SETTINGS = {  # docker-compose.yml's own, where they are compared with something
+    "SERVING_REPLICAS": "1",
+    "SERVING_REQUEST_TIMEOUT_S": "5",
+    "GATEWAY_SERVER_TIMEOUT_S": "8",
+}
+GATEWAY_FILE = "configs/gateway/haproxy.cfg"
+OWN_STACK = "this stack"
+_COMMAND_TIMEOUT_S = 15
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the host looks like; a None means that it could not be found out."""
+
+    docker_cli: bool = False
+    engine: str | None = None
+    engine_error: str = ""
+    compose: str | None = None
+    port_holders: Mapping[str, tuple[int, str]] = field(default_factory=dict)  # "" is a free port
+    free_disk_bytes: int | None = None
+    memory_bytes: int | None = None
+    gpu_driver: str | None = None
+    engine_knows_nvidia: bool = False
+    unreadable: Sequence[str] = ()
+    settings: Mapping[str, str] = field(default_factory=lambda: DEFAULT_SETTINGS)
+    places: int = DEFAULT_PLACES  # for replicas, in the gateway's configuration
+
+
+def look(root: Path, settings: Mapping[str, str]) -> Facts:
+    """Find out what the host looks like; never fails, never changes anything."""
+    ports = {
+        name: int(value) if (value := settings.get(name, "")).isdigit() else default
+        for name, default in DEFAULT_PORTS.items()
+    }
+    engine, engine_error = _run("docker", "version", "--format", "{{.Server.Version}}")
+    compose, _ = _run("docker", "compose", "version", "--short")
+    info_text, _ = _run("docker", "info", "--format", "{{json .}}")
+    info: dict[str, Any] = json.loads(info_text) if engine and info_text else {}
+    driver, _ = _run("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+    return Facts(
+        docker_cli=shutil.which("docker") is not None,
+        engine=engine or None,
+        engine_error=engine_error,
+        compose=compose or None,
+        port_holders={name: (port, _port_holder(port, root)) for name, port in ports.items()},
+        free_disk_bytes=_free_disk(info.get("DockerRootDir", ""), root),
+        memory_bytes=info.get("MemTotal"),
+        gpu_driver=driver.splitlines()[0] if driver else None,
+        engine_knows_nvidia=_knows_nvidia(info),
+        unreadable=_unreadable(root / "configs"),
+        settings={name: settings.get(name) or own for name, own in DEFAULT_SETTINGS.items()},
+        places=read_places(root / GATEWAY_FILE),
+    )
+
+
+def read_dotenv(root: Path) -> dict[str, str]:
+    """What the project's .env sets, as far as this module needs it: plain NAME=value lines."""
+    path = root / ".env"
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    line = r"""(?m)^[ \t]*(?:export )?(\w+)[ \t]*=[ \t]*["']?([^\s"'#]*)"""
+    return dict(re.findall(line, text))
+
+
+def _run(*command: str) -> tuple[str, str]:
+    """Standard output and the last line of the error output; both empty for no such command."""
+    try:
+        done = subprocess.run(  # noqa: S603 - our own words, no shell
+            command, capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S, check=False
+        )
+    except FileNotFoundError:
+        return "", ""
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return "", str(error)
+    error_lines = done.stderr.strip().splitlines()
+    return (done.stdout.strip() if done.returncode == 0 else ""), (error_lines or [""])[-1]
+
+
+def _port_holder(port: int, root: Path) -> str:
+    """Who listens on the loopback port: nobody (empty), this stack, or a name as good as known."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                return f"nobody, but it cannot be bound ({error.strerror})"
+        else:
+            return ""
+    label = '{{.Label "com.docker.compose.project.working_dir"}}'
+    listing, _ = _run("docker", "ps", "--format", "{{.Ports}}\t{{.Names}}\t" + label)
+    for line in listing.splitlines():
+        ports, name, folder = [*line.split("\t"), "", ""][:3]
+        if f":{port}->" in ports:
+            return OWN_STACK if folder and Path(folder) == root else f"container {name}"
+    return "another program"
+
+
+def _free_disk(docker_root: str, root: Path) -> int:
+    here = docker_root and Path(docker_root).is_dir()  # an engine elsewhere keeps them elsewhere
+    return shutil.disk_usage(docker_root if here else root).free
+
+
+def _knows_nvidia(info: Mapping[str, Any]) -> bool:
+    devices = [str(device.get("ID", "")) for device in info.get("DiscoveredDevices") or []]
+    return (
+        "nvidia" in (info.get("Runtimes") or {})
+        or any(device.startswith("nvidia.com/gpu") for device in devices)
+        or any(map(shutil.which, ("nvidia-container-runtime-hook", "nvidia-ctk")))
+    )
+
+
+def _unreadable(folder: Path) -> list[str]:
+    found = []
+    for path in [folder, *folder.rglob("*")] if folder.is_dir() else []:
+        needed = stat.S_IROTH | (stat.S_IXOTH if path.is_dir() else 0)
+        if path.stat().st_mode & needed != needed:
+            found.append(str(path.relative_to(folder.parent)))
+    return found

@@ -1,0 +1,1 @@
+"""`make reproduce`: hands recorded code from the checkout to the training container."""

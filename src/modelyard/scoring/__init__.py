@@ -1,0 +1,1 @@
+"""Opening a registered version, holding rows to its contract, and asking it; knows no HTTP."""

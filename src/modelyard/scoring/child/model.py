@@ -1,0 +1,121 @@
+"""A model version loaded through MLflow, in the child: columns in, numbers out.
+
+MLflow, pandas and what a model needs are imported by name: the rule that keeps them out of the
+serving process reads import statements, and this module is a child's alone.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from modelyard.scoring.child.wire import Array, Bind
+
+_NUMBERS = "biuf"
+
+
+class ChildModel:
+    """One loaded version.
+
+    What is behind the flavor is asked itself where it tells probabilities, and where it is of
+    scikit-learn: pyfunc would answer labels, and spends more on checking the columns, which were
+    checked already, than most models on predicting.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Load the version whose files are in `folder`; raises whatever its loading raises."""
+        warnings.simplefilter("ignore")
+        pyfunc = import_module("mlflow.pyfunc")
+        self._pandas = import_module("pandas")
+        self._model = pyfunc.load_model(os.fspath(folder), suppress_warnings=True)
+        flavors = [name for name in self._model.metadata.flavors if name != "python_function"]
+        self._raw = _raw(self._model)
+        self._is_sklearn = "sklearn" in flavors
+        if self._is_sklearn:
+            _use_one_thread(self._raw)
+        self.description = f"{flavors[0] if flavors else 'pyfunc'}, loaded by MLflow"
+        self.classes = _classes(self._raw)
+        self.only_labels = not self.classes and _is_classifier(self._raw)
+        self._bound: Bind | None = None
+        self._wants_matrix = False
+
+    def bind(self, bind: Bind) -> None:
+        """Be asked as `bind` says from now on."""
+        self._bound = bind
+        numeric = all(np.dtype(name).kind in _NUMBERS for name in bind.dtypes)
+        nameless = self._is_sklearn and getattr(self._raw, "feature_names_in_", None) is None
+        self._wants_matrix = bool(bind.matrix_dtype) or (nameless and numeric)
+
+    def predict(self, columns: Sequence[Array], rows: int) -> Array:
+        """Predictions for `rows` rows: [rows], or [rows, k].
+
+        Raises:
+            Exception: whatever the model raises; ValueError when it answers no numbers.
+        """
+        assert self._bound is not None  # bound before the first question
+        plan = zip(columns, self._bound.dtypes, strict=True)
+        table = self._table([column.astype(dtype, copy=False) for column, dtype in plan], rows)
+        if self._bound.class_order:
+            probabilities = _numbers(self._raw.predict_proba(table))
+            return probabilities[:, self._bound.class_order]
+        if self._is_sklearn:
+            return _numbers(self._raw.predict(table))
+        return _numbers(self._model.predict(table))
+
+    def _table(self, columns: Sequence[Array], rows: int) -> Any:
+        assert self._bound is not None
+        if self._wants_matrix:
+            matrix: Array = np.column_stack(columns)
+            return matrix.astype(self._bound.matrix_dtype or matrix.dtype, copy=False)
+        return self._pandas.DataFrame(
+            dict(zip(self._bound.names, columns, strict=True)), index=self._pandas.RangeIndex(rows)
+        )
+
+
+def _raw(model: Any) -> Any:
+    """The model behind the flavor's wrapper, where the wrapper gives it."""
+    try:
+        return model.get_raw_model()
+    except NotImplementedError:
+        return None
+
+
+def _classes(raw: Any) -> list[str]:
+    """Labels of a classifier that tells probabilities, in the order of its columns."""
+    if not hasattr(raw, "predict_proba"):
+        return []
+    classes = getattr(raw, "classes_", None)
+    # a model of several answers has a list of arrays here
+    return [str(c) for c in classes] if isinstance(classes, np.ndarray) else []
+
+
+def _is_classifier(raw: Any) -> bool:
+    """Whether scikit-learn, and what follows its habits, would call this a classifier."""
+    return getattr(raw, "_estimator_type", "") == "classifier" or hasattr(raw, "classes_")
+
+
+def _use_one_thread(estimator: Any) -> None:
+    """Threads within a prediction cost a small batch more than they bring; children are the way."""
+    wished = {
+        name: 1
+        for name, value in estimator.get_params(deep=True).items()
+        if name.split("__")[-1] == "n_jobs" and value not in (None, 1)
+    }
+    if wished:
+        estimator.set_params(**wished)
+
+
+def _numbers(said: Any) -> Array:
+    """What a model answered, as an array of numbers; a DataFrame of one column is that column."""
+    answer: Array = np.asarray(said)
+    if answer.dtype.kind == "O":
+        answer = answer.astype(np.float64)
+    if answer.dtype.kind not in _NUMBERS or answer.ndim == 0:
+        raise ValueError(f"the model answers {answer.dtype}, expected numbers, one for each row")
+    return answer

@@ -1,0 +1,141 @@
+"""From a version's files to a runner of its model in children."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from modelyard.contract import Contract, Output, OutputKind
+from modelyard.errors import ModelRefusedError
+from modelyard.scoring.child.columns import plan
+from modelyard.scoring.child.pool import ChildPool
+from modelyard.scoring.child.process import ChildLimits, ChildProcess
+from modelyard.scoring.child.runner import ChildRunner, RunnerLimits
+from modelyard.settings import ServingSettings
+
+_TWO_CLASSES = 2
+_IMAGES = {
+    # flavor: the package that it needs, and the serving image that has it
+    "python_function": ("mlflow", "pyfunc"),
+    "sklearn": ("sklearn", "pyfunc"),
+    "pytorch": ("torch", "torch"),
+}
+
+
+@dataclass(frozen=True)
+class ChildOptions:
+    """How models that are not ONNX are run.
+
+    Args:
+        count: children of one model.
+        memory_bytes: what each may hold; 0 for no limit.
+        start_s: seconds until one has loaded its model.
+        batch_rows: most rows of several requests that one is given at once.
+        request_s: seconds that a request may take.
+    """
+
+    count: int
+    memory_bytes: int
+    start_s: float
+    batch_rows: int
+    request_s: float
+
+    @classmethod
+    def of(cls, settings: ServingSettings) -> ChildOptions | None:
+        """What the settings say; None when they allow ONNX only."""
+        if settings.serving_model_formats == "onnx":
+            return None
+        return cls(
+            count=settings.serving_child_processes,
+            memory_bytes=settings.serving_child_memory_mb * 2**20,
+            start_s=settings.serving_child_start_timeout_s,
+            batch_rows=settings.serving_child_batch_rows,
+            request_s=settings.serving_request_timeout_s,
+        )
+
+
+class OpenedModel:
+    """A model that one child has loaded; it is not bound to a contract yet."""
+
+    def __init__(self, folder: Path, mlmodel: Mapping[str, Any], options: ChildOptions) -> None:
+        """Load the version in `folder`; raises ModelRefusedError when that cannot be done here."""
+        _check_packages(mlmodel)
+        self._folder = folder
+        self._mlmodel = mlmodel
+        self._options = options
+        self._child = self._start()
+        try:
+            self._loaded = self._child.load(folder)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the child that was opened and is not bound."""
+        self._child.end()
+
+    def _start(self) -> ChildProcess:
+        return ChildProcess(ChildLimits(self._options.memory_bytes, self._options.start_s))
+
+    def derived_output(self) -> Output:
+        """What the model answers, for a version without a contract of its own."""
+        classes = self._loaded.classes
+        if len(classes) == _TWO_CLASSES:
+            return Output(name="probability", kind=OutputKind.PROBABILITY)
+        if len(classes) > _TWO_CLASSES:
+            kind = OutputKind.CLASS_PROBABILITIES
+            return Output(name="probabilities", kind=kind, classes=tuple(classes))
+        return Output()
+
+    def bind(self, contract: Contract) -> ChildRunner:
+        """A runner for `contract`; raises ModelRefusedError when they do not fit."""
+        options = self._options
+        # whoever waits behind a call that hangs shall have half of its time left
+        call_s = options.request_s / 2
+        _check_patience(contract, call_s)
+        binding = plan(contract, self._mlmodel, self._loaded)
+        self._child.bind(binding)
+
+        def ready(child: ChildProcess) -> None:
+            child.load(self._folder)
+            child.bind(binding)
+
+        limits = RunnerLimits(
+            memory_bytes=options.memory_bytes,
+            batch_rows=options.batch_rows,
+            row_s=contract.inference_timeout_s,
+            call_s=call_s,
+        )
+        pool = ChildPool(self._child, self._start, ready, options.count)
+        description = f"{self._loaded.description}, in a process of its own"
+        return ChildRunner(description, pool, binding.names, contract.output, limits)
+
+
+def _check_patience(contract: Contract, call_s: float) -> None:
+    """Refuse a contract that allows a row more time than this server gives a call.
+
+    What no contract states is no promise: a version without one has what the server gives.
+    """
+    row_s = contract.inference_timeout_s
+    if "inference_timeout_s" in contract.model_fields_set and row_s > call_s:
+        raise ModelRefusedError(
+            f"The version's contract allows a row {row_s:g} s (inference_timeout_s), and this "
+            f"server ends a call after {call_s:g} s: half of SERVING_REQUEST_TIMEOUT_S.",
+            fix=f"Set SERVING_REQUEST_TIMEOUT_S={2 * row_s:g} or more, or register the model with "
+            "a shorter inference_timeout_s.",
+        )
+
+
+def _check_packages(mlmodel: Mapping[str, Any]) -> None:
+    """Refuse, before a process is started, what this image has not the packages for."""
+    flavors = mlmodel.get("flavors")
+    for flavor, (package, target) in _IMAGES.items():
+        if isinstance(flavors, dict) and flavor in flavors and find_spec(package) is None:
+            raise ModelRefusedError(
+                f"The version's flavor {flavor} needs the package {package}, which this serving "
+                "image has not.",
+                fix=f"Build the image with SERVING_TARGET={target}, or register the model as ONNX.",
+            )

@@ -1,0 +1,280 @@
+"""One child, from outside: started, talked to, ended."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+
+from modelyard.errors import ModelRefusedError
+from modelyard.scoring.child import wire
+from modelyard.scoring.runner import Predictions, RunnerError, RunnerLostError
+
+log = logging.getLogger(__name__)
+
+_KEPT_LINES = 20
+_KEPT_BYTES = 4096
+_SOURCES = Path(__file__).parents[3]
+_PASSED_ON = (
+    *("PATH", "HOME", "TMPDIR", "TZ", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SSL_CERT_FILE"),
+    *("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"),
+)
+
+
+@dataclass(frozen=True)
+class ChildLimits:
+    """What a child may take.
+
+    Args:
+        memory_bytes: what it may hold; 0 for no limit.
+        start_s: seconds until it has loaded its model.
+    """
+
+    memory_bytes: int
+    start_s: float
+
+
+class ChildProcess:
+    """A process that runs one model. `ask` is for threads; the event loop asks at `front`."""
+
+    def __init__(self, limits: ChildLimits) -> None:
+        """Start it; it has loaded nothing yet."""
+        self.front, front = socket.socketpair()
+        self._back, back = socket.socketpair()
+        lifeline, self._lifeline = os.pipe()
+        self._start_s = limits.start_s
+        self._lock = threading.Lock()
+        self._ending = threading.Lock()
+        self.is_ended = False
+        numbers = (front.fileno(), back.fileno(), lifeline)
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own module
+                [
+                    *(sys.executable, "-P", "-m", "modelyard.scoring.child.worker"),
+                    *map(str, (*numbers, limits.memory_bytes)),
+                ],
+                env=child_environment(),
+                cwd=tempfile.gettempdir(),
+                pass_fds=numbers,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # its own group: whatever it starts ends with it
+            )
+        finally:
+            front.close()
+            back.close()
+            os.close(lifeline)
+        self._said: deque[str] = deque(maxlen=_KEPT_LINES)
+        threading.Thread(target=self._listen, name="child-output", daemon=True).start()
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether a thread waits for its answer."""
+        return self._lock.locked()
+
+    def load(self, folder: Path) -> wire.Loaded:
+        """Let it load the version whose files are in `folder`.
+
+        Raises:
+            ModelRefusedError: it cannot, died over it, or takes too long.
+        """
+        said = self._prepare(wire.Load(os.fspath(folder)))
+        if not isinstance(said, wire.Loaded):
+            raise ModelRefusedError(
+                f"The model could not be loaded: {_reason(said)}", fix=_fix(said)
+            )
+        return said
+
+    def bind(self, bind: wire.Bind) -> None:
+        """Tell it what will come; raises ModelRefusedError like `load`."""
+        said = self._prepare(bind)
+        if not isinstance(said, wire.Bound):
+            raise ModelRefusedError(f"The model cannot be asked: {_reason(said)}", fix=_fix(said))
+
+    def ask(self, question: wire.Ask, limit_s: float) -> wire.Answer:
+        """The answer to `question`, blocking; one thread after the other.
+
+        Raises:
+            RunnerError: the model raised.
+            RunnerLostError: the child ended over it, or gave no answer within `limit_s`.
+        """
+        with self._lock:
+            try:
+                said = self._talk(question, limit_s)
+            except TimeoutError as error:
+                self.end()
+                raise RunnerLostError(f"it gave no answer within {limit_s:g} s") from error
+            except (OSError, wire.WireError) as error:
+                self.end()
+                raise RunnerLostError(self.epitaph()) from error
+        return understood(said)
+
+    def end(self) -> None:
+        """Kill it, and whatever it started; may be called again, from any thread."""
+        with self._ending:
+            if self.is_ended:
+                return
+            self.is_ended = True
+        with suppress(OSError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        with suppress(OSError):  # wakes whoever waits at the other end
+            self._back.shutdown(socket.SHUT_RDWR)
+        os.close(self._lifeline)
+        threading.Thread(target=self._bury, name="child-end", daemon=True).start()
+
+    def dismiss(self) -> None:
+        """End it once the thread that asks it, if there is one, has its answer."""
+
+        def wait_and_end() -> None:
+            with self._lock:
+                self.end()
+
+        threading.Thread(target=wait_and_end, name="child-dismiss", daemon=True).start()
+
+    def epitaph(self) -> str:
+        """How it ended, and the last lines that it wrote go to the log."""
+        try:
+            code = self._process.wait(5)
+        except subprocess.TimeoutExpired:
+            return "it closed its end of the line"
+        if self._said:
+            log.warning("The model's process %d wrote: %s", self.pid, " | ".join(self._said))
+        return ending(code)
+
+    def _bury(self) -> None:
+        self._process.wait()
+        with self._lock:
+            self._back.close()
+
+    def _prepare(self, message: wire.Load | wire.Bind) -> wire.FromChild:
+        try:
+            return self._talk(message, self._start_s)
+        except TimeoutError as error:
+            raise ModelRefusedError(
+                f"The model was not loaded within {self._start_s:g} s.",
+                fix="If it needs longer, raise SERVING_CHILD_START_TIMEOUT_S.",
+            ) from error
+        except (OSError, wire.WireError) as error:
+            raise ModelRefusedError(
+                f"The process that loads the model died: {self.epitaph()}.", fix=_MEMORY_FIX
+            ) from error
+
+    def _talk(self, message: wire.ToChild, limit_s: float) -> wire.FromChild:
+        """Say `message` and hear the answer; TimeoutError, OSError or WireError."""
+        end = _DeadlineSocket(self._back, monotonic() + limit_s)
+        end.sendall(wire.frame(message))
+        body = wire.receive(end)
+        if body is None:
+            raise ConnectionError
+        return wire.parse_from_child(body)
+
+    def _listen(self) -> None:
+        """Keep the last of what the model prints: it is of use when the model dies."""
+        assert self._process.stdout is not None
+        with self._process.stdout as output, suppress(OSError, ValueError):
+            while line := output.readline(_KEPT_BYTES):
+                self._said.append(line.decode("utf-8", "replace").strip()[:200])
+
+
+class _DeadlineSocket:
+    """A socket whose whole conversation ends at one time: TimeoutError, however slowly it drips."""
+
+    def __init__(self, end: socket.socket, ends_at: float) -> None:
+        self._end = end
+        self._ends_at = ends_at
+
+    def sendall(self, data: bytes) -> None:
+        self._hurry()
+        self._end.sendall(data)
+
+    def recv_into(self, buffer: memoryview) -> int:
+        self._hurry()
+        return self._end.recv_into(buffer)
+
+    def _hurry(self) -> None:
+        left_s = self._ends_at - monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        self._end.settimeout(left_s)
+
+
+def understood(said: wire.FromChild) -> wire.Answer:
+    """`said` when it is an answer; RunnerError when the model raised."""
+    if isinstance(said, wire.Answer):
+        return said
+    if isinstance(said, wire.Failed) and said.is_fatal:
+        raise RunnerLostError(said.message)
+    raise RunnerError(_reason(said))
+
+
+def predictions(said: wire.Answer) -> Predictions:
+    """The numbers in `said`; RunnerError when there are none."""
+    try:
+        return wire.predictions_of(said)
+    except wire.WireError as error:
+        raise RunnerError(str(error)) from error
+
+
+_MEMORY_FIX = "If it needs more memory, raise SERVING_CHILD_MEMORY_MB."
+
+
+def _reason(said: wire.FromChild) -> str:
+    return said.message if isinstance(said, wire.Failed) else "it answered something else"
+
+
+def _fix(said: wire.FromChild) -> str:
+    reason = _reason(said)
+    if reason.startswith("MemoryError"):
+        return _MEMORY_FIX
+    if reason.startswith("ModuleNotFoundError"):
+        return (
+            "The serving image lacks this package: build it with SERVING_TARGET=pyfunc or torch, "
+            "or add the package to the `serve` group of pyproject.toml."
+        )
+    return ""
+
+
+def ending(code: int) -> str:
+    """How a process with the exit code `code` ended."""
+    if code >= 0:
+        return f"its process ended with exit code {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = str(-code)
+    return f"its process was ended by {name}"
+
+
+def child_environment() -> Mapping[str, str]:
+    """A child's environment: what a model needs, and none of the server's tokens and addresses."""
+    passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    return {
+        **passed,
+        "PYTHONPATH": os.pathsep.join(
+            filter(None, (str(_SOURCES), os.environ.get("PYTHONPATH", "")))
+        ),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONUNBUFFERED": "1",
+        # one core a child, as for ONNX: more of them are more children
+        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1"),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "GIT_PYTHON_REFRESH": "quiet",
+    }

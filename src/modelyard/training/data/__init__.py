@@ -1,0 +1,1 @@
+"""Rows for a training: read, checked, split and streamed."""

@@ -1,0 +1,1 @@
+"""Fitting a network: the loop, its checkpoints, and its processes."""

@@ -1,0 +1,157 @@
+"""Checkpoints of a fit, and finding those of a run that was interrupted.
+
+    STATE/checkpoints/EXPERIMENT KEY/RUN ID/   checkpoint.pt, lock
+
+The lock tells an interrupted run from one that is still at work (`run_folder.py`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+
+from modelyard.training.fit.loop import DivergedError
+from modelyard.training.fit.run_folder import claim, take_over
+
+_FILE = "checkpoint.pt"
+_KEPT = 5
+_FORMAT = 1
+
+
+def experiment_key(fit: Mapping[str, Any], data_md5: str, commit: str) -> str:
+    """Name of all runs that would fit the same model: same code, data and configuration."""
+    text = json.dumps([_FORMAT, fit, data_md5, commit], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """A run that ended without an end; nobody else finds it as long as `lock` is open."""
+
+    run_id: str
+    epoch: int
+    folder: Path
+    lock: IO[str]
+
+    def release(self) -> None:
+        """Leave the checkpoint to others."""
+        self.lock.close()
+
+    def discard(self) -> None:
+        """Remove the checkpoint: another run has taken it over."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.lock.close()
+
+
+class RunCheckpoints:
+    """The checkpoint of one run: the newest replaces the one before, never half."""
+
+    def __init__(
+        self, folder: Path, earlier: Interrupted | None, warn: Callable[[str], None]
+    ) -> None:
+        self._folder = folder
+        self._earlier = earlier
+        self._warn = warn
+
+    def load(self) -> Mapping[str, Any] | None:
+        """The state to go on from; None to start anew."""
+        return None if self._earlier is None else _read(self._earlier.folder / _FILE)
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Keep `state`; where it cannot be written, training goes on and it is said."""
+        fresh = self._folder / f"{_FILE}.new"
+        try:
+            with fresh.open("wb") as file:
+                torch.save(dict(state), file)
+                file.flush()
+                os.fsync(file.fileno())
+            fresh.replace(self._folder / _FILE)
+        except (OSError, RuntimeError) as error:  # torch's writer has its own error for a full disk
+            with suppress(OSError):
+                fresh.unlink(missing_ok=True)
+            self._warn(f"the checkpoint could not be written to {self._folder}: {error}")
+            return
+        if self._earlier is not None:  # from here on, this run is the one to resume
+            self._earlier.discard()
+            self._earlier = None
+
+
+@contextmanager
+def kept_checkpoints(
+    root: Path, key: str, run_id: str, earlier: Interrupted | None, warn: Callable[[str], None]
+) -> Iterator[RunCheckpoints | None]:
+    """Checkpoints of the run `run_id` while the block runs.
+
+    They are removed when it ends well, or in a way that would only repeat itself. Yields None, and
+    says why, where `root` cannot be written to.
+    """
+    folder = root / "checkpoints" / key / run_id
+    try:
+        lock = claim(folder)
+    except OSError as error:
+        warn(f"no checkpoints: {root} cannot be written to ({error.strerror})")
+        yield None
+        return
+    with lock:
+        _prune(root)
+        try:
+            yield RunCheckpoints(folder, earlier, warn)
+        except DivergedError:
+            _forget(folder, earlier)
+            raise
+        _forget(folder, earlier)
+
+
+def _forget(folder: Path, earlier: Interrupted | None) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    if earlier is not None:
+        earlier.discard()
+    with suppress(OSError):
+        folder.parent.rmdir()
+
+
+def find_interrupted(root: Path, key: str) -> Interrupted | None:
+    """The newest run of this experiment that has a checkpoint and is no longer at work."""
+    for folder in _newest_first((root / "checkpoints" / key).glob("*")):
+        if (lock := take_over(folder)) is not None:
+            state = _read(folder / _FILE)
+            if state is not None:
+                return Interrupted(folder.name, int(state["progress"]["epoch"]), folder, lock)
+            lock.close()
+    return None
+
+
+def _read(path: Path) -> Mapping[str, Any] | None:
+    """The state at `path`, tensors and plain values only; None when it cannot be read."""
+    try:
+        state: Mapping[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, ValueError, EOFError):
+        return None
+    return state
+
+
+def _newest_first(folders: Iterator[Path]) -> list[Path]:
+    def written(folder: Path) -> float:
+        with suppress(OSError):
+            return (folder / _FILE).stat().st_mtime
+        return 0.0
+
+    return sorted(folders, key=written, reverse=True)
+
+
+def _prune(root: Path) -> None:
+    """Remove all but the newest checkpoints that interrupted runs have left."""
+    folders = _newest_first(path.parent for path in (root / "checkpoints").glob(f"*/*/{_FILE}"))
+    for folder in folders[_KEPT:]:
+        if (lock := take_over(folder)) is not None:
+            with lock:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,129 @@
+"""Scores in parts of the test set: a model may do well on the whole and fail where it matters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from modelyard.contract import Contract, Feature, FeatureType, OutputKind
+from modelyard.training.check import check_features
+from modelyard.training.judge.metrics import evaluate
+from modelyard.training.project import Columns
+
+_MIN_ROWS = 20
+MOST_VALUES = 50
+"""Values of a feature that the report scores one by one."""
+_QUANTILES = 4
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One part of the test set. `metrics` is empty where there is too little to judge by."""
+
+    feature: str
+    value: str
+    rows: int
+    mean_truth: float | None
+    mean_predicted: float | None
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The test rows of one feature, divided by its values.
+
+    Attributes:
+        rows: name of a part → the numbers of its rows, ascending.
+        left_out: how many values more the rows have: those with the fewest rows.
+    """
+
+    rows: Mapping[str, np.ndarray]
+    left_out: int = 0
+
+
+def slice_scores(
+    contract: Contract,
+    columns: Columns,
+    truth: np.ndarray,
+    predicted: np.ndarray,
+    features: Sequence[str] | None = None,
+) -> tuple[list[Slice], Mapping[str, int]]:
+    """Scores for the values of each of `features`; numbers with many values are cut in quarters.
+
+    Beside the slices: feature → how many of its values have none, for features with so many values
+    that only the most frequent ones are scored.
+
+    Args:
+        columns: test rows, feature → [n].
+        truth: labels [n].
+        predicted: [n], or [n, classes].
+        features: names; every category and boolean when None.
+
+    Raises:
+        ConfigError: a name that is no feature.
+    """
+    if features is None:
+        kinds = (FeatureType.CATEGORY, FeatureType.BOOLEAN)
+        features = [feature.name for feature in contract.features if feature.type in kinds]
+    found, left_out = [], {}
+    check_features(contract, features)
+    for name in features:
+        divided = parts(contract.feature(name), columns[name], most=MOST_VALUES)
+        if divided.left_out:
+            left_out[name] = divided.left_out
+        for value, rows in divided.rows.items():
+            found.append(_score(contract, name, value, truth[rows], predicted[rows]))
+    return found, left_out
+
+
+def parts(
+    feature: Feature, column: np.ndarray, *, most: int | None = None, at_least: int = 1
+) -> Parts:
+    """The rows by value, or by quarter where a number has many values.
+
+    Args:
+        column: the feature [n].
+        most: only so many values, those with the most rows; all when None.
+        at_least: only values with so many rows.
+    """
+    values, codes, counts = np.unique(
+        column.astype(str) if column.dtype == object else column,
+        return_inverse=True,
+        return_counts=True,
+    )
+    if len(values) > MOST_VALUES and feature.type in (FeatureType.NUMBER, FeatureType.INTEGER):
+        return Parts(_quarters(column))
+    # the most rows first; of values with as many, the first by name
+    chosen = np.argsort(-counts, kind="stable")[:most]
+    chosen = np.sort(chosen[counts[chosen] >= at_least])
+    ends = np.cumsum(counts)
+    order = np.argsort(codes, kind="stable")
+    rows = {str(values[i]): order[ends[i] - counts[i] : ends[i]] for i in chosen}
+    return Parts(rows, len(values) - len(chosen))
+
+
+def _quarters(column: np.ndarray) -> Mapping[str, np.ndarray]:
+    edges = np.unique(np.quantile(column, np.linspace(0, 1, _QUANTILES + 1)))
+    part = np.clip(np.searchsorted(edges, column, side="right") - 1, 0, len(edges) - 2)
+    return {
+        f"{edges[index]:.6g} to {edges[index + 1]:.6g}": np.flatnonzero(part == index)
+        for index in range(len(edges) - 1)
+    }
+
+
+def _score(
+    contract: Contract, feature: str, value: str, truth: np.ndarray, predicted: np.ndarray
+) -> Slice:
+    output = contract.output
+    of_classes = output.kind is OutputKind.CLASS_PROBABILITIES
+    enough = len(truth) >= _MIN_ROWS and (of_classes or len(np.unique(truth)) > 1)
+    return Slice(
+        feature=feature,
+        value=value,
+        rows=len(truth),
+        mean_truth=None if of_classes else float(np.mean(truth, dtype=np.float64)),
+        mean_predicted=None if of_classes else float(np.mean(predicted, dtype=np.float64)),
+        metrics=evaluate(output, truth, predicted) if enough else {},
+    )

@@ -1,0 +1,257 @@
+"""`modelyard tune`: many fits of one experiment, each a nested run; the best one as a YAML file.
+
+A trial is judged by the primary metric on the validation rows: the test rows stay unseen, for the
+training that follows. One whose validation loss is worse than the median of the others at the same
+epoch is given up.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from modelyard.config import Frozen, dump_yaml, validate
+from modelyard.errors import ConfigError, TrainingError
+from modelyard.provenance import package_list
+from modelyard.settings import TrainingSettings
+from modelyard.training.check import check_project
+from modelyard.training.experiment import Experiment
+from modelyard.training.fit.checkpoint import experiment_key
+from modelyard.training.fit.loop import DivergedError
+from modelyard.training.judge.metrics import PRIMARY_METRIC, evaluate
+from modelyard.training.patience import Patience
+from modelyard.training.preparation import Prepared, Say, prepare
+from modelyard.training.project import FitContext
+from modelyard.training.tracking import TrackedRun
+from modelyard.training.tune.search import TuneConfig, with_values
+from modelyard.training.tune.study import (
+    RUN_ATTRIBUTE,
+    KeptStudy,
+    find_interrupted,
+    finished,
+    new_study,
+)
+
+BEST_FILE = "best-config.yaml"
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The best of all trials."""
+
+    run_id: str
+    trial: int
+    value: float
+    output: Path
+
+
+def tune(
+    experiment: Experiment,
+    settings: TrainingSettings,
+    root: Path,
+    say: Say,
+    *,
+    trials: int,
+    output: Path,
+    resume: bool = False,
+) -> Tuned:
+    """Try `trials` variations of the experiment and write the best as a configuration.
+
+    Args:
+        trials: in all, with those of the search that is resumed.
+        output: the YAML file to write, for `modelyard train --config`.
+        resume: go on with the newest interrupted search of the same code, data and configuration.
+
+    Raises:
+        ConfigError: there is no `tune` section, the fit refuses what it would try, or `output`
+            cannot be written.
+        TrainingError: no trial came to an end.
+    """
+    if experiment.tune is None:
+        raise ConfigError(
+            "The configuration has no tune section, so nothing says what to vary.",
+            fix="configs/tune.yaml has one, which `modelyard tune` reads without --config. For "
+            "example: tune: {space: {fit.learning_rate: {low: 1.0e-4, high: 0.1, log: true}}}",
+        )
+    _, fit_config = check_project(experiment)
+    experiment.tune.check(type(fit_config), experiment.fit)
+    _require_writable(output)
+    prepared = prepare(experiment, settings, root, say)
+    key = _key(prepared, experiment.tune)
+    earlier = _find_earlier(settings.training_state_dir, key, say, resume=resume)
+
+    def warn(line: str) -> None:
+        say(f"warning   {line}")
+
+    patience = Patience(settings.tracking_patience_s, warn)
+    server = (settings.mlflow_tracking_uri, experiment.experiment, settings.modelyard_user)
+    tags = {**prepared.tags, "mlflow.source.name": "modelyard tune"}
+    with TrackedRun(*server, {**tags, "modelyard.kind": "tune"}, patience) as parent:
+        say(f'run       "{parent.name}" ({parent.run_id}) in experiment "{experiment.experiment}"')
+        study = earlier or new_study(settings.training_state_dir, key, parent.run_id, warn)
+        resumed = study.run_id
+        if earlier is not None:
+            parent.take_over(resumed)
+            study.taken_over_by(parent.run_id)
+        parent.log_text(dump_yaml(prepared.config), "config.yaml")
+        parent.log_text(package_list(), "packages.txt")
+
+        def nested(number: int) -> TrackedRun:
+            own = {"mlflow.parentRunId": parent.run_id, "mlflow.runName": f"trial-{number}"}
+            return TrackedRun(*server, {**tags, **own, "modelyard.kind": "trial"}, patience)
+
+        search = Search(prepared, experiment.tune, study, nested, say)
+        opened = search.open()
+        if earlier is not None:
+            say(f"resume    run {resumed}, after {finished(opened)} finished trials")
+        for run_id in study.lost_runs:
+            parent.end_interrupted(run_id)
+        best = search.run(opened, trials)
+        text = search.best_config(best)
+        parent.log_metrics({f"best_validation_{search.metric}": best.value or 0.0})
+        parent.log_params({"best_trial": best.number, **search.values(best)})
+        parent.log_text(text, BEST_FILE)
+    output.write_text(text, encoding="utf-8")
+    study.discard()
+    say(f"best      trial {best.number}: {search.metric} {best.value:.4f}, written to {output}")
+    say(f"next      modelyard train --config {output}")
+    return Tuned(parent.run_id, best.number, best.value or 0.0, output)
+
+
+def _key(prepared: Prepared, config: TuneConfig) -> str:
+    """Name of all searches that try the same variations of the same experiment."""
+    what = {"experiment": prepared.key, "tune": config.model_dump(mode="json")}
+    return experiment_key(what, prepared.data.md5, prepared.code.commit)
+
+
+def _find_earlier(state_dir: Path, key: str, say: Say, *, resume: bool) -> KeptStudy | None:
+    earlier = find_interrupted(state_dir, key)
+    if earlier is None:
+        if resume:
+            say("resume    no interrupted search of this experiment is there: starting anew")
+        return None
+    if not resume:
+        say("note      an interrupted search is there: --resume goes on with it")
+        earlier.release()
+        return None
+    return earlier
+
+
+class Search:
+    """One search; `nested` starts the run of a trial."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        config: TuneConfig,
+        kept: KeptStudy,
+        nested: Callable[[int], TrackedRun],
+        say: Say,
+    ) -> None:
+        self._prepared = prepared
+        self._config = config
+        self._kept = kept
+        self._nested = nested
+        self._say = say
+        self.metric = PRIMARY_METRIC[prepared.project.contract.output.kind]
+
+    def open(self) -> optuna.Study:
+        """The study, with what an interrupted search has left in it."""
+        pruner = optuna.pruners.MedianPruner(
+            n_startup_trials=self._config.startup_trials,
+            n_warmup_steps=self._config.warmup_epochs + 1,  # optuna counts from 0
+        )
+        return self._kept.open(self._prepared.experiment.seed, pruner)
+
+    def run(self, study: optuna.Study, trials: int) -> optuna.trial.FrozenTrial:
+        """The best of `trials` trials, those included that `study` has already."""
+        study.optimize(self._try, n_trials=max(trials - finished(study), 0))
+        if not study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)):
+            raise TrainingError(
+                f"None of {trials} trials came to an end.",
+                fix="Narrow tune.space, above all the learning rate.",
+            )
+        return study.best_trial
+
+    def values(self, trial: optuna.trial.FrozenTrial | optuna.Trial) -> Mapping[str, Any]:
+        """What `trial` set each key to."""
+        fixed = optuna.trial.FixedTrial(dict(trial.params))
+        return {key: p.suggest(fixed, key) for key, p in self._config.space.items()}
+
+    def best_config(self, best: optuna.trial.FrozenTrial) -> str:
+        """The text of the configuration that `best` has tried."""
+        config = {**self._prepared.config, "fit": self._fit_section(self.values(best))}
+        return (
+            f"# Best of a search: trial {best.number}, {self.metric} {best.value:.5f} on the "
+            f"validation rows.\n{dump_yaml(config)}"
+        )
+
+    def _fit_section(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        fit: dict[str, Any] = self._fit_config(values).model_dump(mode="json")
+        return fit
+
+    def _fit_config(self, values: Mapping[str, Any]) -> Frozen:
+        section = with_values(self._prepared.experiment.fit, values)
+        return validate(self._prepared.project.fit_config, section, "tune.space: fit")
+
+    def _try(self, trial: optuna.Trial) -> float:
+        try:
+            return self._fit(trial)
+        except DivergedError as error:
+            # to the sampler this is a bad place; a failed trial would tell it nothing
+            self._say(f"trial {trial.number:3d} given up: {error.detail}")
+            raise optuna.TrialPruned("diverged") from error
+
+    def _fit(self, trial: optuna.Trial) -> float:
+        values = {key: p.suggest(trial, key) for key, p in self._config.space.items()}
+        project, split = self._prepared.project, self._prepared.split
+        config = self._fit_config(values)
+        pruned: optuna.TrialPruned | None = None
+        with self._nested(trial.number) as run:
+            trial.set_user_attr(RUN_ATTRIBUTE, run.run_id)
+            run.log_params(values)
+
+            def report(epoch: int, metrics: Mapping[str, float]) -> None:
+                run.log_epoch(epoch, metrics)
+                if (loss := metrics.get("validation_loss")) is not None:
+                    trial.report(-loss, epoch)
+                    if trial.should_prune():
+                        raise optuna.TrialPruned(f"given up after epoch {epoch}")
+
+            try:
+                context = FitContext(self._prepared.experiment.seed, report)
+                model = self._prepared.fit(config, context)
+            except optuna.TrialPruned as error:
+                pruned = error
+                run.log_metrics({"pruned": 1.0})
+            else:
+                rows = split.validation
+                predicted = model.predict(project.columns(rows))
+                truth = rows[project.target].to_numpy()
+                value = evaluate(project.contract.output, truth, predicted)[self.metric]
+                run.log_metrics({f"validation_{self.metric}": value})
+        shown = "  ".join(f"{key}={json.dumps(value)}" for key, value in values.items())
+        if pruned is not None:
+            self._say(f"trial {trial.number:3d} {pruned}  {shown}")
+            raise pruned
+        self._say(f"trial {trial.number:3d} {self.metric} {value:.4f}  {shown}")
+        return value
+
+
+def _require_writable(output: Path) -> None:
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with output.open("a"):
+            pass
+        if output.stat().st_size == 0:
+            output.unlink()
+    except OSError as error:
+        raise ConfigError(
+            f"The best configuration cannot be written to {output}: {error.strerror}.",
+            fix="Name another file: --output FILE",
+        ) from error
