@@ -109,7 +109,7 @@ def _opened(model_uri: str) -> Iterator[tuple[ModelVersion, Bundle]]:
         raise ConfigError("Which model?", fix="Say --model-uri models:/NAME@ALIAS.")
     uri = parse_model_uri(model_uri or f"models:/{settings.model_name}@{CHAMPION}")
     with (
-        RegistryClient(settings.mlflow_tracking_uri, settings.registry_timeout_s) as registry,
+        RegistryClient.of(settings) as registry,
         tempfile.TemporaryDirectory(prefix="modelyard-batch-") as folder,
     ):
         version = registry.resolve(uri)

@@ -32,5 +32,5 @@ def open_registry(model: str | None) -> Iterator[tuple[RegistryClient, str]]:
         EmptyRegistryError: neither says which, and there is none.
     """
     settings = read_settings(CommandSettings)
-    with RegistryClient(settings.mlflow_tracking_uri, settings.registry_timeout_s) as registry:
+    with RegistryClient.of(settings) as registry:
         yield registry, model or settings.model_name or only_model(registry)

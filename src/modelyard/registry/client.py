@@ -31,6 +31,7 @@ from modelyard.registry.records import (
     version_of,
 )
 from modelyard.registry.uri import ModelUri, Selector
+from modelyard.settings import RegistrySettings
 
 _API = "/api/2.0/mlflow"
 _PROXY = "/api/2.0/mlflow-artifacts/artifacts"
@@ -49,6 +50,11 @@ class RegistryClient:
     def __init__(self, tracking_uri: str, timeout_s: float = 5.0) -> None:
         self.tracking_uri = tracking_uri.rstrip("/")
         self._http = httpx.Client(base_url=self.tracking_uri, timeout=timeout_s)
+
+    @classmethod
+    def of(cls, settings: RegistrySettings) -> Self:
+        """The connection that a process' settings name."""
+        return cls(settings.mlflow_tracking_uri, settings.registry_timeout_s)
 
     def __enter__(self) -> Self:
         return self

@@ -1,8 +1,13 @@
-"""A version's files: downloaded, and checked against what was registered."""
+"""A version's files: downloaded, and checked against what was registered, by one rule for all."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from modelyard.registry.manifest import DIGEST_TAG, read_manifest, verify_files
+from modelyard.registry.records import ModelVersion
 
 
 class Verification(StrEnum):
@@ -21,3 +26,39 @@ class Verification(StrEnum):
             "does not keep.",
             "absent": "The version carries no manifest: nothing says what its files should be.",
         }[self.value]
+
+
+class Store(Protocol):
+    """Where a version's files are; `RegistryClient` is one."""
+
+    def download(self, version: ModelVersion, folder: Path) -> None:
+        """Write every file of `version` into `folder`."""
+
+
+def fetch(store: Store, version: ModelVersion, folder: Path) -> Verification:
+    """Download `version` into `folder`, and verify it.
+
+    Raises:
+        RegistryError: its files cannot be fetched.
+        ModelRefusedError: they are not those that were registered.
+    """
+    store.download(version, folder)
+    return verify(version, folder)
+
+
+def verify(version: ModelVersion, folder: Path) -> Verification:
+    """Check the files in `folder` against the manifest that `version` was registered with.
+
+    A version that was registered without one has nothing to be held against, and is not refused:
+    so plain MLflow registers its versions.
+
+    Raises:
+        ModelRefusedError: the manifest that was registered is missing or another one, or a file is
+            missing, differs or is not listed.
+    """
+    digest = version.tags.get(DIGEST_TAG)
+    manifest = read_manifest(folder, digest)
+    if manifest is None:
+        return Verification.ABSENT
+    verify_files(folder, manifest)
+    return Verification.UNANCHORED if digest is None else Verification.VERIFIED

@@ -61,7 +61,7 @@ def serve(settings: ServingSettings) -> None:
     uri = parse_model_uri(settings.model_uri)
     cache = VersionCache(settings.serving_cache_dir, settings.serving_cache_versions)
     cache.prepare()
-    with RegistryClient(settings.mlflow_tracking_uri, settings.registry_timeout_s) as registry:
+    with RegistryClient.of(settings) as registry:
         loader = Loader(
             uri,
             registry,

@@ -77,7 +77,7 @@ def train(
     """
     with _full_disk_said():
         prepared = prepare(experiment, settings, root, say)
-    with RegistryClient(settings.mlflow_tracking_uri, settings.registry_timeout_s) as registry:
+    with RegistryClient.of(settings) as registry:
         registry.aliases(experiment.registered_model)  # asked before hours of work, not after
     state_dir = settings.training_state_dir
     earlier = _find_earlier(state_dir, prepared.key, say, resume=resume)
@@ -222,7 +222,7 @@ def _judge(
 ) -> Verdict:
     if experiment.promote == "never":
         return NOT_JUDGED
-    with RegistryClient(settings.mlflow_tracking_uri, settings.registry_timeout_s) as registry:
+    with RegistryClient.of(settings) as registry:
         verdict = gate.judge(registry, candidate)
     run.log_text(verdict.to_json(), GATE_FILE)
     say(f"gate      {verdict.sentence()}")
@@ -232,7 +232,7 @@ def _judge(
 def _hand_over(
     gate: Gate, verdict: Verdict, settings: TrainingSettings, version: str, say: Say
 ) -> bool:
-    with RegistryClient(settings.mlflow_tracking_uri, settings.registry_timeout_s) as registry:
+    with RegistryClient.of(settings) as registry:
         return hand_over(registry, gate, version, verdict, settings.modelyard_user, say)
 
 
