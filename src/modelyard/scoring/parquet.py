@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from modelyard.contract import Contract, OutputKind
 from modelyard.errors import DataError, did_you_mean
 from modelyard.scoring.bundle import Bundle
-from modelyard.scoring.rows.columns import Given, check_columns
+from modelyard.scoring.rows.columns import RawColumn, check_columns
 from modelyard.scoring.rows.encoded import Encoded
 from modelyard.scoring.rows.faults import Fault, RowsRefusedError
 from modelyard.scoring.runner import Predictions, RunnerError
@@ -158,7 +158,7 @@ def _with_predictions(
     return batch
 
 
-def _given(column: Any, name: str, start: int) -> Given:
+def _given(column: Any, name: str, start: int) -> RawColumn:
     """A column in numpy's terms."""
     if column.null_count:
         row = start + int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
@@ -175,7 +175,7 @@ def _given(column: Any, name: str, start: int) -> Given:
         column = column.dictionary_decode()
     numbers = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
     if any(test(kind) for test in numbers):
-        values: Given = column.to_numpy(zero_copy_only=False)
+        values: RawColumn = column.to_numpy(zero_copy_only=False)
         return values
     return np.empty(0, "V1")  # a type that no feature has
 

@@ -16,7 +16,7 @@ from modelyard.serving.following.follower import Follower
 from modelyard.serving.limits import Limits
 from modelyard.serving.model.holder import Holder
 from modelyard.serving.problem import Problem, as_problem
-from modelyard.serving.protocols.exchange import Addresses, Intakes, WireProtocol
+from modelyard.serving.protocols.exchange import Addresses, InputSpecs, WireProtocol
 from modelyard.serving.protocols.inference import InferenceProtocol
 from modelyard.serving.protocols.mlflow_scoring import MlflowProtocol
 from modelyard.serving.protocols.native import NativeProtocol
@@ -48,10 +48,10 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
     metrics = ServingMetrics(holder, follower, recorder)
     drain = Drain()
     limits = Limits.of(settings)
-    intakes = Intakes(limits)
+    specs = InputSpecs(limits)
     outbox = Outbox(recorder)
     batcher = TickBatcher(metrics.batch, outbox.send)
-    predict = PredictRoute(holder, follower.absence, intakes, batcher, metrics, recorder)
+    predict = PredictRoute(holder, follower.absence, specs, batcher, metrics, recorder)
     token = AdminToken(settings.serving_admin_token_file)
 
     @asynccontextmanager
@@ -87,7 +87,7 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
     at_paths: list[WireProtocol] = [NativeProtocol(limits), MlflowProtocol(limits)]
     addresses = Addresses(at_paths, InferenceProtocol(limits).at)
     ids = RequestIds()
-    direct = DirectRoute(addresses, holder, intakes, batcher, outbox, metrics, recorder, ids, drain)
+    direct = DirectRoute(addresses, holder, specs, batcher, outbox, metrics, recorder, ids, drain)
     return Edge(app, predict, direct, addresses, holder, metrics, ids)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from modelyard.contract import Contract
-from modelyard.scoring.rows.columns import Encoded, Given, check_columns
+from modelyard.scoring.rows.columns import Encoded, RawColumn, check_columns
 from modelyard.scoring.rows.faults import Fault, RowsRefusedError
 from support.model_folders import CONTRACT
 from unit.scoring.test_decoder import WIDE
@@ -48,7 +48,7 @@ ARRAYS: dict[str, np.ndarray] = {
 }
 
 
-def faults(contract: Contract, given: dict[str, Given]) -> list[Fault]:
+def faults(contract: Contract, given: dict[str, RawColumn]) -> list[Fault]:
     try:
         columns = check_columns(given, contract, [])
     except RowsRefusedError as error:
@@ -96,7 +96,7 @@ def test_lists_are_judged_value_by_value(contract: Contract):
 def test_a_dictionary_is_judged_by_the_values_that_rows_have(contract: Contract):
     good, bad = "a", "x" * 301
     for feature in contract.features:
-        given: dict[str, Given] = {n: [v] * 3 for n, v in contract.example.items()}
+        given: dict[str, RawColumn] = {n: [v] * 3 for n, v in contract.example.items()}
         for codes in ([0, 0, 0], [0, 1, 0]):
             given[feature.name] = Encoded([good, bad], np.array(codes))
             expected = [text for code in codes if (text := feature.fault([good, bad][code]))]
@@ -116,7 +116,7 @@ def test_an_answer_lists_a_bounded_number_of_faults():
 
 def test_columns_that_are_missing_or_unknown_are_named():
     contract = CONTRACTS["toy"]
-    given: dict[str, Given] = {n: [v] for n, v in contract.example.items() if n != "hour"}
+    given: dict[str, RawColumn] = {n: [v] for n, v in contract.example.items() if n != "hour"}
     messages = [(f.place[-1], f.message) for f in faults(contract, given | {"huor": [1]})]
     assert messages == [
         ("hour", "is required"),

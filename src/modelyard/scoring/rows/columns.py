@@ -24,12 +24,16 @@ _INT64_MAX = 2**63 - 1
 _NOTHING: Array = np.empty(0)
 
 
-Given = Array | Encoded | Sequence[Any]
+RawColumn = Array | Encoded | Sequence[Any]
 """A column as it came: an array, an `Encoded` one, or a list of values as JSON has them."""
 
 
 def check_columns(
-    given: Mapping[str, Given], contract: Contract, place: Place, *, ignore_unknown: bool = False
+    given: Mapping[str, RawColumn],
+    contract: Contract,
+    place: Place,
+    *,
+    ignore_unknown: bool = False,
 ) -> Columns:
     """The columns of the contract, each with its dtype, shape `[rows]`.
 
@@ -76,7 +80,9 @@ def as_array(feature: Feature, values: Sequence[Any]) -> Array | None:
     return None
 
 
-def _check_column(feature: Feature, given: Given, place: Place) -> tuple[Array, Iterator[Fault]]:
+def _check_column(
+    feature: Feature, given: RawColumn, place: Place
+) -> tuple[Array, Iterator[Fault]]:
     """The column, and its faults; it means nothing when it has some."""
     if isinstance(given, Encoded):
         return _check_encoded(feature, given, place)

@@ -51,7 +51,7 @@ def identity(version: ModelVersion) -> Identity:
 
 
 @dataclass(frozen=True)
-class Entry:
+class CachedVersion:
     """One version in the cache."""
 
     folder: Path
@@ -92,11 +92,13 @@ class VersionCache:
                 fix="Set SERVING_CACHE_DIR to one that this user may write.",
             ) from error
 
-    def find(self, version: ModelVersion) -> Entry | None:
+    def find(self, version: ModelVersion) -> CachedVersion | None:
         """The entry of exactly this version, if it is there."""
         return _read_entry(self._versions / _key(identity(version)))
 
-    def add(self, version: ModelVersion, lineage: Lineage, fill: Callable[[Path], None]) -> Entry:
+    def add(
+        self, version: ModelVersion, lineage: Lineage, fill: Callable[[Path], None]
+    ) -> CachedVersion:
         """Let `fill` put the version's files into a new folder; it becomes the version's entry.
 
         Whatever `fill` raises leaves nothing behind. When another server was faster, its entry is
@@ -122,16 +124,16 @@ class VersionCache:
                     return entry
                 self._remove(target)
                 incoming.rename(target)
-            return Entry(target, version, lineage, sums)
+            return CachedVersion(target, version, lineage, sums)
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
 
-    def discard(self, entry: Entry) -> None:
+    def discard(self, entry: CachedVersion) -> None:
         """Remove an entry, unless another server is opening it; it disappears whole."""
         self._remove(entry.folder)
 
     @contextmanager
-    def hold(self, entry: Entry) -> Iterator[bool]:
+    def hold(self, entry: CachedVersion) -> Iterator[bool]:
         """Keep every server from removing `entry` meanwhile; False when one was faster."""
         try:
             handle = os.open(entry.folder, os.O_RDONLY)
@@ -144,7 +146,7 @@ class VersionCache:
         finally:
             os.close(handle)
 
-    def remember(self, uri: str, entry: Entry) -> None:
+    def remember(self, uri: str, entry: CachedVersion) -> None:
         """`uri` means `entry` from now on; also marks it as used."""
         handle, name = tempfile.mkstemp(dir=self._incoming)
         with os.fdopen(handle, "w") as file:
@@ -153,7 +155,7 @@ class VersionCache:
         with suppress(OSError):  # another server's pruning was faster
             os.utime(entry.folder)
 
-    def remembered(self, uri: str) -> Entry | None:
+    def remembered(self, uri: str) -> CachedVersion | None:
         """The entry that `uri` last meant, if it is still there."""
         try:
             content = json.loads((self._served / f"{_key((uri,))}.json").read_text())
@@ -200,12 +202,12 @@ def _key(parts: Identity) -> str:
     return f"{readable}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
 
 
-def _read_entry(folder: Path) -> Entry | None:
+def _read_entry(folder: Path) -> CachedVersion | None:
     try:
         content: dict[str, Any] = json.loads((folder / _ENTRY).read_text())
         fields = {**content["version"], "aliases": tuple(content["version"]["aliases"])}
         version, lineage = ModelVersion(**fields), Lineage(**content["lineage"])
-        return Entry(folder, version, lineage, dict(content["sha256"]))
+        return CachedVersion(folder, version, lineage, dict(content["sha256"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

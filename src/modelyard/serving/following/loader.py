@@ -27,7 +27,7 @@ from modelyard.scoring.child.runner import ChildRunner
 from modelyard.scoring.daemon import DaemonCall
 from modelyard.scoring.rows.decoder import RowDecoder
 from modelyard.scoring.trial import try_example
-from modelyard.serving.following.cache import Entry, VersionCache
+from modelyard.serving.following.cache import CachedVersion, VersionCache
 from modelyard.serving.following.proof import ProofLimits, ProofRecord, prove
 from modelyard.serving.model.snapshot import Lineage, Snapshot
 
@@ -117,7 +117,7 @@ class Loader:
         entry = self._cache.remembered(self._memory)
         return None if entry is None else self._open(entry, entry.version, None)
 
-    def _keep(self, entry: Entry) -> None:
+    def _keep(self, entry: CachedVersion) -> None:
         """Remember the entry for the next start; a disk that is full does not cost the model."""
         try:
             self._cache.remember(self._memory, entry)
@@ -125,7 +125,7 @@ class Loader:
         except OSError as error:
             log.warning("The cache cannot be written: %s", error)
 
-    def _fetch(self, version: ModelVersion) -> Entry:
+    def _fetch(self, version: ModelVersion) -> CachedVersion:
         """Download the version; it becomes an entry of the cache when its manifest agrees."""
 
         def fill(folder: Path) -> None:
@@ -168,7 +168,7 @@ class Loader:
         )
 
     def _open(
-        self, entry: Entry, version: ModelVersion, served: Contract | None
+        self, entry: CachedVersion, version: ModelVersion, served: Contract | None
     ) -> Snapshot | None:
         """Verify, open and try an entry; None when another server removed it first."""
         with ExitStack() as holding:
@@ -211,7 +211,7 @@ class Loader:
             queued=queued,
         )
 
-    def _prove(self, entry: Entry, *, is_serving: bool) -> ProofRecord | None:
+    def _prove(self, entry: CachedVersion, *, is_serving: bool) -> ProofRecord | None:
         """See that opening the entry here can do no harm; None when it runs elsewhere anyway.
 
         A server that serves nothing yet has nothing to lose, and starts half a second sooner
@@ -227,7 +227,7 @@ class Loader:
                 record.begin()
         return record
 
-    def _open_bundle(self, entry: Entry, record: ProofRecord | None) -> Bundle:
+    def _open_bundle(self, entry: CachedVersion, record: ProofRecord | None) -> Bundle:
         if record is None:
             return open_bundle(entry.files, self._children)
         try:

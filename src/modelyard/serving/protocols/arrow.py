@@ -7,23 +7,23 @@ from io import BytesIO
 import numpy as np
 
 from modelyard.contract import OutputKind
-from modelyard.scoring.rows.columns import Given, check_columns
+from modelyard.scoring.rows.columns import RawColumn, check_columns
 from modelyard.scoring.rows.decoder import Columns
 from modelyard.scoring.rows.faults import Fault, RowsRefusedError, refuse, shown
 from modelyard.scoring.runner import Predictions
 from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.problem import Problem
 from modelyard.serving.protocols.arrow_stream import NullError, StreamError, read_stream
-from modelyard.serving.protocols.arrow_types import Column, Layout
-from modelyard.serving.protocols.exchange import Answer, Intake
+from modelyard.serving.protocols.arrow_types import ArrowField, ArrowLayout
+from modelyard.serving.protocols.exchange import HttpResponse, InputSpec
 
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 
 
-def read_arrow(intake: Intake, body: bytes) -> Columns:
+def read_arrow(spec: InputSpec, body: bytes) -> Columns:
     """The columns of the stream in `body`; raises the Problem that says what is wrong with it."""
 
-    def check(schema: list[Column]) -> None:
+    def check(schema: list[ArrowField]) -> None:
         """What the schema alone rules out; a column without data stands for a whole one."""
         names = [column.name for column in schema]
         refuse(
@@ -31,20 +31,20 @@ def read_arrow(intake: Intake, body: bytes) -> Columns:
             for name in dict.fromkeys(names)
             if names.count(name) > 1
         )
-        check_columns({c.name: _EMPTY[_kind(c)] for c in schema}, intake.contract, [])
+        check_columns({c.name: _EMPTY[_kind(c)] for c in schema}, spec.contract, [])
 
     try:
-        columns = read_stream(body, check, intake.limits.batch.check_rows)
+        columns = read_stream(body, check, spec.limits.batch.check_rows)
     except NullError as error:
         raise RowsRefusedError([Fault([str(error)], "must not have nulls")]) from error
     except StreamError as error:
         raise _unreadable(str(error)) from error
     if not len(next(iter(columns.values()), ())):
         raise RowsRefusedError([Fault([], "must hold at least one row")])
-    return check_columns(columns, intake.contract, [])
+    return check_columns(columns, spec.contract, [])
 
 
-def write_arrow(snapshot: Snapshot, predictions: Predictions) -> Answer:
+def write_arrow(snapshot: Snapshot, predictions: Predictions) -> HttpResponse:
     """The predictions as a stream with one column, or with one for each class.
 
     arro3 is imported when the first stream is written, so that a start does not wait for it.
@@ -65,17 +65,19 @@ def write_arrow(snapshot: Snapshot, predictions: Predictions) -> Answer:
     return stream.getvalue(), headers
 
 
-_EMPTY: dict[str, Given] = {kind: np.empty(0, kind) for kind in ("f8", "i8", "u8", "?", "O", "V1")}
+_EMPTY: dict[str, RawColumn] = {
+    kind: np.empty(0, kind) for kind in ("f8", "i8", "u8", "?", "O", "V1")
+}
 
 
-def _kind(column: Column) -> str:
+def _kind(column: ArrowField) -> str:
     """A dtype of the kind that the column's values have; V for a type that no feature has."""
     match column.layout:
-        case Layout.PLAIN:
+        case ArrowLayout.PLAIN:
             return f"{column.dtype[1]}8"
-        case Layout.BITS:
+        case ArrowLayout.BITS:
             return "?"
-        case Layout.TEXT | Layout.TEXT_VIEW:
+        case ArrowLayout.TEXT | ArrowLayout.TEXT_VIEW:
             return "O"
         case _:
             return "V1"

@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from modelyard.scoring.rows.columns import Array, Given
+from modelyard.scoring.rows.columns import Array, RawColumn
 from modelyard.scoring.rows.encoded import Encoded
 from modelyard.serving.protocols.arrow_text import read_texts
-from modelyard.serving.protocols.arrow_types import Column, Layout, read_schema
-from modelyard.serving.protocols.flatbuffer import FlatbufferError, Table
+from modelyard.serving.protocols.arrow_types import ArrowField, ArrowLayout, read_schema
+from modelyard.serving.protocols.flatbuffer import FlatbufferError, FlatbufferTable
 
 _CONTINUATION = 0xFFFFFFFF
 _SCHEMA, _DICTIONARY_BATCH, _RECORD_BATCH = 1, 2, 3
@@ -33,8 +33,8 @@ class NullError(StreamError):
 
 
 def read_stream(
-    body: bytes, check: Callable[[list[Column]], None], check_rows: Callable[[int], None]
-) -> dict[str, Given]:
+    body: bytes, check: Callable[[list[ArrowField]], None], check_rows: Callable[[int], None]
+) -> dict[str, RawColumn]:
     """The columns of the stream in `body`.
 
     Args:
@@ -55,17 +55,20 @@ def read_stream(
 
 class _Reader:
     def __init__(
-        self, body: bytes, check: Callable[[list[Column]], None], check_rows: Callable[[int], None]
+        self,
+        body: bytes,
+        check: Callable[[list[ArrowField]], None],
+        check_rows: Callable[[int], None],
     ) -> None:
         self._body = body
         self._check = check
         self._check_rows = check_rows
-        self._schema: list[Column] = []
-        self._dictionaries: dict[int, Given] = {}
-        self._parts: list[list[Given]] = []
+        self._schema: list[ArrowField] = []
+        self._dictionaries: dict[int, RawColumn] = {}
+        self._parts: list[list[RawColumn]] = []
         self._rows = 0
 
-    def columns(self) -> dict[str, Given]:
+    def columns(self) -> dict[str, RawColumn]:
         for kind, header, data in self._frames():
             if kind == _SCHEMA and not self._parts:
                 if header.number(0, "h"):
@@ -87,7 +90,7 @@ class _Reader:
             column.name: join(parts) for column, parts in zip(self._schema, by_column, strict=True)
         }
 
-    def _frames(self) -> Iterator[tuple[int, Table, memoryview]]:
+    def _frames(self) -> Iterator[tuple[int, FlatbufferTable, memoryview]]:
         """Kind, header and data of each message; the data are not copied."""
         body, place, view = self._body, 0, memoryview(self._body)
         while place < len(body):
@@ -100,7 +103,7 @@ class _Reader:
                 return
             if place + size > len(body):
                 raise StreamError("it is cut short, or not an Arrow stream")
-            message = Table.root(body[place : place + size])
+            message = FlatbufferTable.root(body[place : place + size])
             length = message.number(3, "q")
             place += size
             if not 0 <= length <= len(body) - place:
@@ -111,18 +114,18 @@ class _Reader:
             yield message.number(1, "B"), header, view[place : place + length]
             place += length
 
-    def _keep_dictionary(self, header: Table, data: memoryview) -> None:
+    def _keep_dictionary(self, header: FlatbufferTable, data: memoryview) -> None:
         number, batch = header.number(0, "q"), header.table(1)
         columns = [column for column in self._schema if column.dictionary == number]
         if batch is None or not columns:
             raise StreamError("it has a dictionary that no column refers to")
-        value = Column(columns[0].name, columns[0].layout, columns[0].dtype)
+        value = ArrowField(columns[0].name, columns[0].layout, columns[0].dtype)
         (values,) = _Batch(batch, data).read([value], self._found)
         if header.number(2, "?") and number in self._dictionaries:
             values = join([self._dictionaries[number], values])
         self._dictionaries[number] = values
 
-    def _found(self, number: int) -> Given:
+    def _found(self, number: int) -> RawColumn:
         if number not in self._dictionaries:
             raise StreamError("a dictionary is missing")
         return self._dictionaries[number]
@@ -131,7 +134,7 @@ class _Reader:
 class _Batch:
     """A record batch: its columns' buffers, taken one after the other."""
 
-    def __init__(self, header: Table, data: memoryview) -> None:
+    def __init__(self, header: FlatbufferTable, data: memoryview) -> None:
         if header.table(3) is not None:
             raise StreamError("it is compressed; send it without compression")
         self._rows = header.number(0, "q")
@@ -142,7 +145,9 @@ class _Batch:
         self._variadic = iter(header.numbers(4, 1))
         self._data = data
 
-    def read(self, columns: list[Column], dictionary: Callable[[int], Given]) -> Iterator[Given]:
+    def read(
+        self, columns: list[ArrowField], dictionary: Callable[[int], RawColumn]
+    ) -> Iterator[RawColumn]:
         """Each column's values."""
         for column in columns:
             length, nulls = next(self._nodes, (-1, 0))
@@ -160,15 +165,15 @@ class _Batch:
                 raise StreamError("an index leads out of its dictionary")
             yield take(values, codes)
 
-    def _values(self, column: Column) -> Given:
+    def _values(self, column: ArrowField) -> RawColumn:
         match column.layout:
-            case Layout.PLAIN:
+            case ArrowLayout.PLAIN:
                 return self._plain(column.dtype)
-            case Layout.BITS:
+            case ArrowLayout.BITS:
                 return self._bits(self._buffer())
-            case Layout.TEXT:
+            case ArrowLayout.TEXT:
                 return self._text(column.dtype)
-            case Layout.TEXT_VIEW:
+            case ArrowLayout.TEXT_VIEW:
                 return self._text_view()
             case _:
                 raise StreamError("it has a column of a type that cannot be read")
@@ -193,7 +198,7 @@ class _Batch:
         packed = self._array(buffer, "u1", -(-self._rows // 8))
         return np.unpackbits(packed, count=self._rows, bitorder="little").view(np.bool_)
 
-    def _text(self, dtype: str) -> Given:
+    def _text(self, dtype: str) -> RawColumn:
         buffer = self._buffer()
         offsets = self._array(buffer, dtype, self._rows + 1 if buffer or self._rows else 0)
         data = self._buffer()
@@ -230,7 +235,7 @@ class _Batch:
             raise StreamError("a text is not UTF-8") from error
 
 
-def take(values: Given, codes: Array) -> Given:
+def take(values: RawColumn, codes: Array) -> RawColumn:
     """The values at `codes`: texts stay a dictionary, for they are checked once each."""
     if isinstance(values, Encoded):
         return Encoded(values.values, values.codes[codes])
@@ -238,7 +243,7 @@ def take(values: Given, codes: Array) -> Given:
     return Encoded(array.tolist(), codes) if array.dtype == object else array[codes]
 
 
-def join(parts: tuple[Given, ...] | list[Given]) -> Given:
+def join(parts: tuple[RawColumn, ...] | list[RawColumn]) -> RawColumn:
     """The parts of one column, one after the other."""
     if len(parts) == 1:
         return parts[0]
@@ -256,7 +261,7 @@ def join(parts: tuple[Given, ...] | list[Given]) -> Given:
     return Encoded(values, np.concatenate(codes))
 
 
-def _plain(part: Given) -> Array:
+def _plain(part: RawColumn) -> Array:
     if isinstance(part, Encoded):
         plain: Array = np.array(part.values, object)[part.codes]
         return plain

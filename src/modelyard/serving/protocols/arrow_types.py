@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from modelyard.serving.protocols.flatbuffer import Table
+from modelyard.serving.protocols.flatbuffer import FlatbufferTable
 
 _INT, _FLOAT = 2, 3  # numbers of the types in the format's Schema.fbs
 _NUMBERS = (_INT, _FLOAT)
@@ -13,7 +13,7 @@ _FLOATS = {0: "<f2", 1: "<f4", 2: "<f8"}
 _INT_BITS = (8, 16, 32, 64)
 
 
-class Layout(Enum):
+class ArrowLayout(Enum):
     """How a column's values lie in its buffers."""
 
     PLAIN = "plain"
@@ -24,15 +24,15 @@ class Layout(Enum):
 
 
 _LAYOUTS = {
-    5: (Layout.TEXT, "<i4"),  # Utf8
-    6: (Layout.BITS, ""),  # Bool
-    20: (Layout.TEXT, "<i8"),  # LargeUtf8
-    24: (Layout.TEXT_VIEW, ""),  # Utf8View
+    5: (ArrowLayout.TEXT, "<i4"),  # Utf8
+    6: (ArrowLayout.BITS, ""),  # Bool
+    20: (ArrowLayout.TEXT, "<i8"),  # LargeUtf8
+    24: (ArrowLayout.TEXT_VIEW, ""),  # Utf8View
 }
 
 
 @dataclass(frozen=True)
-class Column:
+class ArrowField:
     """A column of the schema.
 
     Args:
@@ -44,38 +44,38 @@ class Column:
     """
 
     name: str
-    layout: Layout
+    layout: ArrowLayout
     dtype: str = ""
     dictionary: int | None = None
     codes: str = ""
 
 
-def read_schema(schema: Table) -> list[Column]:
+def read_schema(schema: FlatbufferTable) -> list[ArrowField]:
     """The columns of a schema."""
     return [_column(field) for field in schema.tables(1)]
 
 
-def _column(field: Table) -> Column:
+def _column(field: FlatbufferTable) -> ArrowField:
     name = field.text(0)
     layout, dtype = _layout(field.number(2, "B"), field.table(3))
     encoding = field.table(4)
     if encoding is None:
-        return Column(name, layout, dtype)
+        return ArrowField(name, layout, dtype)
     index = encoding.table(1)
     codes = "<i4" if index is None else _int(index)
     if not codes:
-        return Column(name, Layout.OTHER)
-    return Column(name, layout, dtype, encoding.number(0, "q"), codes)
+        return ArrowField(name, ArrowLayout.OTHER)
+    return ArrowField(name, layout, dtype, encoding.number(0, "q"), codes)
 
 
-def _layout(kind: int, details: Table | None) -> tuple[Layout, str]:
+def _layout(kind: int, details: FlatbufferTable | None) -> tuple[ArrowLayout, str]:
     if details is not None and kind in _NUMBERS:
         dtype = _int(details) if kind == _INT else _FLOATS.get(details.number(0, "h"), "")
-        return (Layout.PLAIN if dtype else Layout.OTHER), dtype
-    return _LAYOUTS.get(kind, (Layout.OTHER, ""))
+        return (ArrowLayout.PLAIN if dtype else ArrowLayout.OTHER), dtype
+    return _LAYOUTS.get(kind, (ArrowLayout.OTHER, ""))
 
 
-def _int(details: Table) -> str:
+def _int(details: FlatbufferTable) -> str:
     bits = details.number(0, "i")
     if bits not in _INT_BITS:
         return ""

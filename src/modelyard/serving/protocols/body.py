@@ -10,7 +10,7 @@ from modelyard.serving.limits import Size
 from modelyard.serving.problem import Problem
 
 JSON = b"application/json"
-Heads = Mapping[bytes, bytes]
+RequestHeaders = Mapping[bytes, bytes]
 """Headers of a request by their names in lower case."""
 
 
@@ -40,16 +40,16 @@ class BodyReader:
         self._max_bytes = size.max_body_bytes
         self._max_announced_bytes = self._largest.max_body_bytes
 
-    def check_announced(self, heads: Heads) -> None:
+    def check_announced(self, headers: RequestHeaders) -> None:
         """Refuse, before a byte of the body is read, what its headers already rule out.
 
         Raises:
             Problem: 413 for an announced body over the limit, 415 for an encoded one.
         """
-        length = heads.get(b"content-length")
+        length = headers.get(b"content-length")
         if length is not None and int(length) > self._max_announced_bytes:
             raise self._largest.body_too_large()
-        encoding = heads.get(b"content-encoding")
+        encoding = headers.get(b"content-encoding")
         if encoding is not None and encoding.lower() not in (b"", b"identity"):
             raise unsupported("The body's content-encoding is not supported.", "Send it plain.")
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from modelyard.contract import Feature, FeatureType
-from modelyard.scoring.rows.columns import Given, as_array
+from modelyard.scoring.rows.columns import RawColumn, as_array
 from modelyard.serving.protocols.tables import FEW_ROWS
 
 _whole = re.compile(r"[+-]?\d{1,30}(\.0*)?").fullmatch
@@ -16,7 +16,7 @@ _TRUTHS = {"true": True, "True": True, "TRUE": True, "false": False, "False": Fa
 _EXACT = 2**53  # whole numbers up to here are exact as floats
 
 
-def cast_values(feature: Feature, values: Sequence[Any]) -> Given:
+def cast_values(feature: Feature, values: Sequence[Any]) -> RawColumn:
     """`values` in the feature's type wherever that loses nothing of them; others as they are."""
     if len(values) <= FEW_ROWS:
         if not any(map(feature.fault, values)):

@@ -5,30 +5,30 @@ One list a feature, all of the same length; the answer is that of a list of rows
 
 from __future__ import annotations
 
-from modelyard.scoring.rows.columns import Given, check_columns
+from modelyard.scoring.rows.columns import RawColumn, check_columns
 from modelyard.scoring.rows.decoder import Columns
 from modelyard.scoring.rows.faults import Fault, Place, RowsRefusedError, refuse, shown
-from modelyard.serving.protocols.exchange import Intake
+from modelyard.serving.protocols.exchange import InputSpec
 from modelyard.serving.protocols.json_text import UNDECODABLE, Object, parse_json
 
 KEY = "columns"
 
 
-def read_columnar(intake: Intake, body: bytes) -> Columns:
+def read_columnar(spec: InputSpec, body: bytes) -> Columns:
     """The columns in `body`; raises the error that says what is wrong with it."""
     try:
-        columns = intake.columns_decoder.decode(body)
+        columns = spec.columns_decoder.decode(body)
     except UNDECODABLE:
         columns = None
     if columns is None:
-        return _examine(intake, body)
-    intake.limits.batch.check_rows(len(next(iter(columns.values()))))
+        return _examine(spec, body)
+    spec.limits.batch.check_rows(len(next(iter(columns.values()))))
     return columns
 
 
-def _examine(intake: Intake, body: bytes) -> Columns:
+def _examine(spec: InputSpec, body: bytes) -> Columns:
     """The slow look, which names every fault."""
-    value = parse_json(body, intake.limits.max_depth)
+    value = parse_json(body, spec.limits.max_depth)
     given = value[KEY]
     refuse(Fault([shown(name)], "stands beside the columns") for name in value if name != KEY)
     if not isinstance(given, Object) or value.repeated:
@@ -41,11 +41,11 @@ def _examine(intake: Intake, body: bytes) -> Columns:
     )
     check_lengths(given, [KEY])
     rows = len(next(iter(given.values()), ()))
-    intake.limits.batch.check_rows(rows)
-    return check_columns(given, intake.contract, [KEY])
+    spec.limits.batch.check_rows(rows)
+    return check_columns(given, spec.contract, [KEY])
 
 
-def check_lengths(given: dict[str, Given] | Object, place: Place) -> None:
+def check_lengths(given: dict[str, RawColumn] | Object, place: Place) -> None:
     """Refuse columns that are empty, or not as long as each other, with a `RowsRefusedError`."""
     lengths = {name: len(values) for name, values in given.items()}
     rows = max(lengths.values(), default=1)

@@ -19,17 +19,17 @@ from modelyard.scoring.runner import Predictions
 from modelyard.serving.limits import Limits
 from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.problem import Headers
-from modelyard.serving.protocols.body import BodyReader, Heads
+from modelyard.serving.protocols.body import BodyReader, RequestHeaders
 from modelyard.serving.protocols.wording import Render
 
-Answer = tuple[bytes, Headers]
-Encode = Callable[[Snapshot, Predictions], Answer]
+HttpResponse = tuple[bytes, Headers]
+Encode = Callable[[Snapshot, Predictions], HttpResponse]
 LARGE_BODY_BYTES = 64 * 1024
 """Larger bodies come in several reads, and are worth a thread."""
 
 
 @dataclass(frozen=True, eq=False)
-class Intake:
+class InputSpec:
     """What a snapshot takes, within this server's limits: its contract and compiled decoders."""
 
     snapshot: Snapshot
@@ -38,8 +38,8 @@ class Intake:
     limits: Limits
 
     @classmethod
-    def of(cls, snapshot: Snapshot, limits: Limits) -> Intake:
-        """The intake of `snapshot`; no string of it is longer than the limit."""
+    def of(cls, snapshot: Snapshot, limits: Limits) -> InputSpec:
+        """The spec of `snapshot`; no string of it is longer than the limit."""
         longest = limits.max_string_length
         contract, decoder = snapshot.contract, snapshot.decoder
         if any(feature.max_length > longest for feature in contract.features):
@@ -57,29 +57,29 @@ class Intake:
         return ColumnsDecoder(self.contract)
 
 
-class Intakes:
-    """The intake of the snapshot that was asked about last; there is hardly ever another one."""
+class InputSpecs:
+    """The spec of the snapshot that was asked about last; there is hardly ever another one."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._last: Intake | None = None
+        self._last: InputSpec | None = None
 
-    def of(self, snapshot: Snapshot) -> Intake:
-        """The intake of `snapshot`."""
+    def of(self, snapshot: Snapshot) -> InputSpec:
+        """The spec of `snapshot`."""
         last = self._last
         if last is None or last.snapshot is not snapshot:
-            self._last = last = Intake.of(snapshot, self.limits)
+            self._last = last = InputSpec.of(snapshot, self.limits)
         return last
 
 
-class Form(Protocol):
+class RequestFormat(Protocol):
     """One way to ask: which bodies it takes, what they mean, how the answer is written."""
 
     @property
     def body(self) -> BodyReader:
         """Reads its bodies."""
 
-    def read(self, intake: Intake, body: bytes) -> tuple[Table, Encode]:
+    def read(self, spec: InputSpec, body: bytes) -> tuple[Table, Encode]:
         """What is asked, and how the answer is to be written.
 
         Raises:
@@ -94,7 +94,7 @@ class WireProtocol(Protocol):
     def label(self) -> str:
         """The address, for metrics and logs."""
 
-    def form(self, scope: Scope, heads: Heads) -> Form:
+    def format_of(self, scope: Scope, headers: RequestHeaders) -> RequestFormat:
         """The form of a request; raises the Problem when its method or headers fit none."""
 
     @property

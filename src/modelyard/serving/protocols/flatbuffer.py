@@ -12,14 +12,14 @@ class FlatbufferError(ValueError):
 
 
 @dataclass(frozen=True)
-class Table:
+class FlatbufferTable:
     """The table at `place` in `data`; its fields go by number."""
 
     data: bytes
     place: int
 
     @classmethod
-    def root(cls, data: bytes) -> Table:
+    def root(cls, data: bytes) -> FlatbufferTable:
         """The table that a whole buffer holds."""
         return cls(data, _unpack("<I", data, 0))
 
@@ -28,10 +28,12 @@ class Table:
         place = self._find(field)
         return _unpack(f"<{code}", self.data, place) if place else default
 
-    def table(self, field: int) -> Table | None:
+    def table(self, field: int) -> FlatbufferTable | None:
         """A table within this one."""
         place = self._find(field)
-        return Table(self.data, place + _unpack("<I", self.data, place)) if place else None
+        return (
+            FlatbufferTable(self.data, place + _unpack("<I", self.data, place)) if place else None
+        )
 
     def text(self, field: int) -> str:
         """A string; empty when it is not there."""
@@ -41,11 +43,11 @@ class Table:
         except UnicodeDecodeError as error:
             raise FlatbufferError("a name is not UTF-8") from error
 
-    def tables(self, field: int) -> Iterator[Table]:
+    def tables(self, field: int) -> Iterator[FlatbufferTable]:
         """The tables of a vector."""
         start, length = self._vector(field, 4)
         for place in range(start, start + 4 * length, 4):
-            yield Table(self.data, place + _unpack("<I", self.data, place))
+            yield FlatbufferTable(self.data, place + _unpack("<I", self.data, place))
 
     def numbers(self, field: int, each: int) -> list[tuple[int, ...]]:
         """The structs of a vector, each of so many 64-bit numbers."""

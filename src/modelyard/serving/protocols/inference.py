@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from starlette.types import Scope
 
-from modelyard.scoring.rows.columns import Given
+from modelyard.scoring.rows.columns import RawColumn
 from modelyard.scoring.rows.decoder import Table
 from modelyard.scoring.rows.faults import Fault, RowsRefusedError, shown
 from modelyard.scoring.runner import Predictions
@@ -20,12 +20,12 @@ from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.problem import Problem
 from modelyard.serving.protocols.body import (
     BodyReader,
-    Heads,
+    RequestHeaders,
     media_type,
     method_not_allowed,
     wrong_type,
 )
-from modelyard.serving.protocols.exchange import Answer, Encode, Intake
+from modelyard.serving.protocols.exchange import Encode, HttpResponse, InputSpec
 from modelyard.serving.protocols.json_text import read_json
 from modelyard.serving.protocols.tables import FEW_ROWS, check_table
 from modelyard.serving.protocols.tensors import (
@@ -35,7 +35,7 @@ from modelyard.serving.protocols.tensors import (
     dtype_of,
     from_bytes,
     json_values,
-    row_count,
+    rows_in_shape,
     to_bytes,
 )
 from modelyard.serving.protocols.wording import render_v2
@@ -61,25 +61,25 @@ class InferenceProtocol:
         """Itself, when `path` is one of its addresses."""
         return self if path.endswith("/infer") and _address(path) else None
 
-    def form(self, scope: Scope, heads: Heads) -> InferForm:
+    def format_of(self, scope: Scope, headers: RequestHeaders) -> InferFormat:
         """The form with the model that the path names."""
         if scope["method"] != "POST":
             raise method_not_allowed(LABEL)
-        kind = media_type(heads.get(b"content-type", b""))
+        kind = media_type(headers.get(b"content-type", b""))
         if kind not in _TYPES:
             raise wrong_type(kind, "application/json", "application/octet-stream")
         address = _address(scope["path"])
         assert address is not None  # `at` looked
         model, version = address.groups()
-        length = heads.get(LENGTH_HEADER)
+        length = headers.get(LENGTH_HEADER)
         if length is None:
-            return InferForm(model, version, None, self._json_body, self._limits.request)
+            return InferFormat(model, version, None, self._json_body, self._limits.request)
         if not length.isdigit():
             raise _bad("The header Inference-Header-Content-Length must be a number of bytes.")
-        return InferForm(model, version, int(length), self._binary_body, self._limits.batch)
+        return InferFormat(model, version, int(length), self._binary_body, self._limits.batch)
 
 
-class InferForm:
+class InferFormat:
     """One request: JSON, followed by bytes when `json_bytes` says where the JSON ends."""
 
     def __init__(
@@ -91,26 +91,26 @@ class InferForm:
         self._json_bytes = json_bytes
         self._size = size
 
-    def read(self, intake: Intake, body: bytes) -> tuple[Table, Encode]:
+    def read(self, spec: InputSpec, body: bytes) -> tuple[Table, Encode]:
         """The columns of the tensors, and how the asked outputs are to be written."""
-        check_model(intake.snapshot, self._model, self._version)
+        check_model(spec.snapshot, self._model, self._version)
         tail = memoryview(b"")
         text = body
         if self._json_bytes is not None:
             if self._json_bytes > len(body):
                 raise _bad("The header Inference-Header-Content-Length is larger than the body.")
             text, tail = body[: self._json_bytes], memoryview(body)[self._json_bytes :]
-        if len(text) > intake.limits.max_body_bytes:
-            raise intake.limits.request.body_too_large()
-        question = read_json(text, intake.limits.max_depth)
+        if len(text) > spec.limits.max_body_bytes:
+            raise spec.limits.request.body_too_large()
+        question = read_json(text, spec.limits.max_depth)
         if not isinstance(question, dict) or not isinstance(question.get("inputs"), list):
             raise _bad('The body must be an object with a list of "inputs".')
-        encode = _encoder(intake.snapshot, question)
-        return self._table(intake, question["inputs"], tail), encode
+        encode = _encoder(spec.snapshot, question)
+        return self._table(spec, question["inputs"], tail), encode
 
-    def _table(self, intake: Intake, inputs: list[Any], tail: memoryview) -> Table:
-        given: dict[str, Given] = {}
-        features = {feature.name: feature for feature in intake.contract.features}
+    def _table(self, spec: InputSpec, inputs: list[Any], tail: memoryview) -> Table:
+        given: dict[str, RawColumn] = {}
+        features = {feature.name: feature for feature in spec.contract.features}
         for tensor in inputs:
             name = tensor.get("name") if isinstance(tensor, dict) else None
             if not isinstance(name, str):
@@ -120,7 +120,7 @@ class InferForm:
             if name not in features:
                 message = f"is not one of this model's; expected {', '.join(features)}"
                 raise bad_tensor(shown(name), message)
-            rows = row_count(name, tensor.get("shape"))
+            rows = rows_in_shape(name, tensor.get("shape"))
             self._size.check_rows(rows)
             dtype = dtype_of(name, tensor.get("datatype"))
             is_usual = tensor["datatype"] == DATATYPES[features[name].type]
@@ -141,7 +141,7 @@ class InferForm:
             raise _bad("Every input must have the same number of rows.")
         if counts == {0}:
             raise RowsRefusedError([Fault([], "must hold at least one row")])
-        return check_table(given, intake, [])
+        return check_table(given, spec, [])
 
 
 def check_model(snapshot: Snapshot, model: str, version: str | None) -> None:
@@ -171,7 +171,7 @@ def _encoder(snapshot: Snapshot, question: dict[str, Any]) -> Encode:
             raise _bad("The classification extension is not supported.")
         binary = _flag(parameters, "binary_data", default=binary)
 
-    def encode(answered: Snapshot, predictions: Predictions) -> Answer:
+    def encode(answered: Snapshot, predictions: Predictions) -> HttpResponse:
         return _write(answered, predictions, given_id, binary=binary)
 
     return encode
@@ -179,7 +179,7 @@ def _encoder(snapshot: Snapshot, question: dict[str, Any]) -> Encode:
 
 def _write(
     snapshot: Snapshot, predictions: Predictions, given_id: str | None, *, binary: bool
-) -> Answer:
+) -> HttpResponse:
     snapshot.check_finite(predictions)
     output: dict[str, Any] = {
         "name": snapshot.contract.output.name,

@@ -24,14 +24,14 @@ from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.problem import Problem
 from modelyard.serving.protocols.body import (
     BodyReader,
-    Heads,
+    RequestHeaders,
     media_type,
     method_not_allowed,
     wrong_type,
 )
 from modelyard.serving.protocols.casts import cast_values
 from modelyard.serving.protocols.columnar import check_lengths
-from modelyard.serving.protocols.exchange import Answer, Encode, Form, Intake
+from modelyard.serving.protocols.exchange import Encode, HttpResponse, InputSpec, RequestFormat
 from modelyard.serving.protocols.json_text import read_json
 from modelyard.serving.protocols.tables import check_table
 from modelyard.serving.protocols.wording import render_mlflow
@@ -50,16 +50,16 @@ class MlflowProtocol:
 
     def __init__(self, limits: Limits) -> None:
         body = BodyReader(limits.request)
-        self._forms: dict[bytes, Form] = {
+        self._forms: dict[bytes, RequestFormat] = {
             b"application/json": JsonLayouts(body),
             b"text/csv": Csv(body),
         }
 
-    def form(self, scope: Scope, heads: Heads) -> Form:
+    def format_of(self, scope: Scope, headers: RequestHeaders) -> RequestFormat:
         """JSON or CSV, as the content type says."""
         if scope["method"] != "POST":
             raise method_not_allowed(PATH)
-        kind = media_type(heads.get(b"content-type", b""))
+        kind = media_type(headers.get(b"content-type", b""))
         if (form := self._forms.get(kind)) is None:
             raise wrong_type(kind, *map(bytes.decode, self._forms))
         return form
@@ -71,16 +71,16 @@ class JsonLayouts:
     def __init__(self, body: BodyReader) -> None:
         self.body = body
 
-    def read(self, intake: Intake, body: bytes) -> tuple[Table, Encode]:
+    def read(self, spec: InputSpec, body: bytes) -> tuple[Table, Encode]:
         """The columns in `body`."""
-        value = read_json(body, intake.limits.max_depth)
+        value = read_json(body, spec.limits.max_depth)
         layouts = [name for name in LAYOUTS if name in value] if isinstance(value, dict) else []
         if len(layouts) != 1:
             raise _bad(f"The body must be an object with exactly one of {', '.join(LAYOUTS)}.")
         if not isinstance(value.get("params", {}), dict | None):
             raise _bad("params must be an object.")
         (layout,) = layouts
-        return _to_table(_lists(layout, value[layout]), intake), write_predictions
+        return _to_table(_lists(layout, value[layout]), spec), write_predictions
 
 
 class Csv:
@@ -89,7 +89,7 @@ class Csv:
     def __init__(self, body: BodyReader) -> None:
         self.body = body
 
-    def read(self, intake: Intake, body: bytes) -> tuple[Table, Encode]:
+    def read(self, spec: InputSpec, body: bytes) -> tuple[Table, Encode]:
         """The columns in `body`."""
         try:
             lines = [
@@ -101,10 +101,10 @@ class Csv:
             raise _bad("The body is not CSV that can be read.") from error
         if not lines:
             raise _bad("The body must hold a line with the names of the columns, and rows.")
-        return _to_table(_from_rows(lines[0], lines[1:]), intake), write_predictions
+        return _to_table(_from_rows(lines[0], lines[1:]), spec), write_predictions
 
 
-def write_predictions(snapshot: Snapshot, predictions: Predictions) -> Answer:
+def write_predictions(snapshot: Snapshot, predictions: Predictions) -> HttpResponse:
     """`{"predictions": [...]}`."""
     snapshot.check_finite(predictions)
     return msgspec.json.encode({"predictions": predictions.tolist()}), snapshot.answer_headers
@@ -155,14 +155,14 @@ def _flat(name: str, column: Any) -> list[Any]:
     return column
 
 
-def _to_table(lists: Mapping[str, list[Any]], intake: Intake) -> Table:
-    known = {f.name: f for f in intake.contract.features}
+def _to_table(lists: Mapping[str, list[Any]], spec: InputSpec) -> Table:
+    known = {f.name: f for f in spec.contract.features}
     lists = {name: values for name, values in lists.items() if name in known}
     check_lengths(dict(lists), [])
     if lists:
-        intake.limits.request.check_rows(len(next(iter(lists.values()))))
+        spec.limits.request.check_rows(len(next(iter(lists.values()))))
     given = {name: cast_values(known[name], values) for name, values in lists.items()}
-    return check_table(given, intake, [], ignore_unknown=True)
+    return check_table(given, spec, [], ignore_unknown=True)
 
 
 def _bad(detail: str) -> Problem:

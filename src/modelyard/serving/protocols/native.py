@@ -18,13 +18,13 @@ from modelyard.serving.protocols.arrow import read_arrow, write_arrow
 from modelyard.serving.protocols.body import (
     JSON,
     BodyReader,
-    Heads,
+    RequestHeaders,
     media_type,
     method_not_allowed,
     wrong_type,
 )
 from modelyard.serving.protocols.columnar import read_columnar
-from modelyard.serving.protocols.exchange import Answer, Encode, Form, Intake
+from modelyard.serving.protocols.exchange import Encode, HttpResponse, InputSpec, RequestFormat
 from modelyard.serving.protocols.faults import examine
 from modelyard.serving.protocols.json_text import UNDECODABLE
 from modelyard.serving.protocols.wording import render_native
@@ -43,16 +43,16 @@ class NativeProtocol:
     def __init__(self, limits: Limits) -> None:
         json_body = BodyReader(limits.request, limits.batch, is_columnar)
         arrow_body = BodyReader(limits.request, limits.batch)
-        self._json = JsonForm(json_body, write_json)
-        self._json_to_arrow = JsonForm(json_body, write_arrow)
-        self._arrow = ArrowForm(arrow_body, write_arrow)
-        self._arrow_to_json = ArrowForm(arrow_body, write_json)
+        self._json = JsonFormat(json_body, write_json)
+        self._json_to_arrow = JsonFormat(json_body, write_arrow)
+        self._arrow = ArrowFormat(arrow_body, write_arrow)
+        self._arrow_to_json = ArrowFormat(arrow_body, write_json)
 
-    def form(self, scope: Scope, heads: Heads) -> Form:
+    def format_of(self, scope: Scope, headers: RequestHeaders) -> RequestFormat:
         """The form that the content type and `Accept` name."""
         if scope["method"] != "POST":
             raise method_not_allowed(PATH)
-        content_type, accept = heads.get(b"content-type", b""), heads.get(b"accept")
+        content_type, accept = headers.get(b"content-type", b""), headers.get(b"accept")
         if content_type == JSON and accept in _ANYTHING:
             return self._json
         wants_arrow, wants_json = ARROW in (accept or b""), JSON in (accept or b"")
@@ -65,44 +65,44 @@ class NativeProtocol:
                 raise wrong_type(kind, "application/json", ARROW_TYPE)
 
 
-class JsonForm:
+class JsonFormat:
     """One row, a list of rows, or columns, in JSON."""
 
     def __init__(self, body: BodyReader, encode: Encode) -> None:
         self.body = body
         self._encode = encode
 
-    def read(self, intake: Intake, body: bytes) -> tuple[Table, Encode]:
+    def read(self, spec: InputSpec, body: bytes) -> tuple[Table, Encode]:
         """The rows, or the columns, in `body`."""
-        decoder = intake.decoder
+        decoder = spec.decoder
         rows: Sequence[Row]
         try:
             rows = decoder.decode(body)
         except UNDECODABLE:
             if is_columnar(body):
-                return read_columnar(intake, body), self._encode
+                return read_columnar(spec, body), self._encode
             rows = ()
-        size = intake.limits.request
+        size = spec.limits.request
         if not rows or not decoder.has_single_keys(body, rows):
-            found = examine(body, intake.contract, size, intake.limits.max_depth)
+            found = examine(body, spec.contract, size, spec.limits.max_depth)
             return decoder.rows(found), self._encode
         if len(rows) > size.max_rows:
             size.check_rows(len(rows))
         return rows, self._encode
 
 
-class ArrowForm:
+class ArrowFormat:
     """An Arrow IPC stream."""
 
     def __init__(self, body: BodyReader, encode: Encode) -> None:
         self.body = body
         self._encode = encode
 
-    def read(self, intake: Intake, body: bytes) -> tuple[Table, Encode]:
+    def read(self, spec: InputSpec, body: bytes) -> tuple[Table, Encode]:
         """The columns of the stream."""
-        return read_arrow(intake, body), self._encode
+        return read_arrow(spec, body), self._encode
 
 
-def write_json(snapshot: Snapshot, predictions: Predictions) -> Answer:
+def write_json(snapshot: Snapshot, predictions: Predictions) -> HttpResponse:
     """`{"prediction": [...], "model": {...}}`."""
     return snapshot.encode(predictions), snapshot.answer_headers

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from modelyard.contract import FeatureType
-from modelyard.scoring.rows.columns import Given
+from modelyard.scoring.rows.columns import RawColumn
 from modelyard.serving.problem import Problem
 
 DTYPES = {
@@ -42,7 +42,7 @@ DATATYPES = {
 _TYPES: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}, "O": {str}}
 
 
-def row_count(name: str, shape: Any) -> int:
+def rows_in_shape(name: str, shape: Any) -> int:
     """Rows of a tensor with this shape."""
     if isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape):
         match shape:
@@ -76,7 +76,7 @@ def json_values(name: str, dtype: np.dtype[Any], rows: int, data: Any) -> list[A
     return values
 
 
-def as_datatype(name: str, dtype: np.dtype[Any], values: list[Any]) -> Given:
+def as_datatype(name: str, dtype: np.dtype[Any], values: list[Any]) -> RawColumn:
     """JSON's values as the datatype has them: a FP32 is no more exact than four bytes are."""
     try:
         with np.errstate(over="ignore"):  # what becomes infinite is refused with the others
@@ -87,7 +87,7 @@ def as_datatype(name: str, dtype: np.dtype[Any], values: list[Any]) -> Given:
 
 def from_bytes(
     name: str, dtype: np.dtype[Any], rows: int, data: memoryview, *, as_list: bool
-) -> Given:
+) -> RawColumn:
     """The column in a tensor's bytes; strings are a list always, others when it is wanted."""
     if dtype.kind == "O":
         return _strings(name, rows, data)

@@ -16,7 +16,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from modelyard.serving.protocols.exchange import Answer
+from modelyard.serving.protocols.exchange import HttpResponse
 from modelyard.serving.web.direct import DirectRoute, Entry
 
 _HIGH_WATER_BYTES = 1024 * 1024
@@ -147,7 +147,7 @@ class Connection(HttpToolsProtocol):
         if self._is_waiting:
             self._direct.flush()
 
-    def _reply(self, answer: Answer | None) -> None:
+    def _reply(self, answer: HttpResponse | None) -> None:
         self._is_waiting = False
         if self.transport.is_closing() or self.parser is None:
             self._entry = None  # the client has gone
@@ -156,7 +156,7 @@ class Connection(HttpToolsProtocol):
         else:
             self._write(answer)
 
-    def _write(self, answer: Answer) -> None:
+    def _write(self, answer: HttpResponse) -> None:
         entry, self._entry = self._entry, None
         assert entry is not None  # or there would be nothing to answer
         body, headers = answer

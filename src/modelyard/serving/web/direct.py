@@ -16,13 +16,13 @@ from modelyard.scoring.runner import Predictions
 from modelyard.serving.model.holder import Holder
 from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.problem import Headers, Problem
-from modelyard.serving.protocols.body import Heads
+from modelyard.serving.protocols.body import RequestHeaders
 from modelyard.serving.protocols.exchange import (
     LARGE_BODY_BYTES,
     Addresses,
     Encode,
-    Form,
-    Intakes,
+    InputSpecs,
+    RequestFormat,
     WireProtocol,
 )
 from modelyard.serving.web.batcher import TickBatcher
@@ -40,7 +40,7 @@ class Entry:
 
     __slots__ = ("form", "label", "marks")
 
-    def __init__(self, form: Form, label: str, marks: Marks) -> None:
+    def __init__(self, form: RequestFormat, label: str, marks: Marks) -> None:
         self.form = form
         self.label = label
         self.marks = marks
@@ -52,7 +52,7 @@ class DirectRoute:
     Args:
         addresses: which protocol is spoken where.
         holder: what is served.
-        intakes: what a snapshot takes.
+        specs: what a snapshot takes.
         batcher: scores; where it settles, it has to send what is in `outbox`.
         outbox: keeps answers until they are logged.
         metrics: counts.
@@ -65,7 +65,7 @@ class DirectRoute:
         self,
         addresses: Addresses,
         holder: Holder,
-        intakes: Intakes,
+        specs: InputSpecs,
         batcher: TickBatcher,
         outbox: Outbox,
         metrics: ServingMetrics,
@@ -79,8 +79,8 @@ class DirectRoute:
             path.encode(): (protocol, _scope(path)) for path, protocol in addresses.fixed.items()
         }
         self._holder = holder
-        self._intakes = intakes
-        self._max_concurrency = intakes.limits.max_concurrency
+        self._specs = specs
+        self._max_concurrency = specs.limits.max_concurrency
         self._batcher = batcher
         self._outbox = outbox
         self._metrics = metrics
@@ -89,7 +89,7 @@ class DirectRoute:
         self._head = b""
         self._head_of: tuple[Headers, Headers] = ([], [])
 
-    def enter(self, url: bytes, heads: Heads) -> Entry | None:
+    def enter(self, url: bytes, heads: RequestHeaders) -> Entry | None:
         """What is known of a POST with these headers; None when it is declined."""
         snapshot = self._holder.snapshot
         if snapshot is None or not snapshot.runs_inline:
@@ -102,7 +102,7 @@ class DirectRoute:
             return None
         protocol, scope = address
         try:
-            form = protocol.form(scope, heads)
+            form = protocol.format_of(scope, heads)
             form.body.check_announced(heads)
         except Problem:
             return None
@@ -120,7 +120,7 @@ class DirectRoute:
             reply(None)
             return
         try:
-            table, encode = entry.form.read(self._intakes.of(snapshot), body)
+            table, encode = entry.form.read(self._specs.of(snapshot), body)
         except Exception:  # noqa: BLE001 - whatever is wrong is said on the ordinary way
             reply(None)
             return

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from modelyard.serving.protocols.exchange import Answer
+from modelyard.serving.protocols.exchange import HttpResponse
 from modelyard.serving.web.recorder import Recorder
 
-Reply = Callable[[Answer | None], None]
+Reply = Callable[[HttpResponse | None], None]
 """Takes the answer of a request, or None when it was declined."""
 
 
@@ -20,9 +20,9 @@ class Outbox:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._waiting: list[tuple[Reply, Answer | None]] = []
+        self._waiting: list[tuple[Reply, HttpResponse | None]] = []
 
-    def add(self, reply: Reply, answer: Answer | None) -> None:
+    def add(self, reply: Reply, answer: HttpResponse | None) -> None:
         """Let `reply` have the answer when all is sent."""
         self._waiting.append((reply, answer))
 

@@ -27,13 +27,13 @@ from modelyard.scoring.runner import (
 from modelyard.serving.model.holder import Holder
 from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.problem import Headers, Problem, as_problem
-from modelyard.serving.protocols.body import ClientGoneError, Heads
+from modelyard.serving.protocols.body import ClientGoneError, RequestHeaders
 from modelyard.serving.protocols.exchange import (
     LARGE_BODY_BYTES,
-    Answer,
-    Form,
-    Intake,
-    Intakes,
+    HttpResponse,
+    InputSpec,
+    InputSpecs,
+    RequestFormat,
     WireProtocol,
 )
 from modelyard.serving.web.batcher import TickBatcher
@@ -57,7 +57,7 @@ class _Predicted(NamedTuple):
     snapshot: Snapshot
     request: bytes
     predictions: Predictions
-    answer: Answer
+    answer: HttpResponse
 
 
 class PredictRoute:
@@ -66,7 +66,7 @@ class PredictRoute:
     Args:
         holder: what is served.
         absence: says why nothing is served.
-        intakes: what a snapshot takes.
+        specs: what a snapshot takes.
         batcher: scores the rows of those models that run in this process.
         metrics: counts.
         recorder: logs.
@@ -76,15 +76,15 @@ class PredictRoute:
         self,
         holder: Holder,
         absence: Callable[[], ModelyardError],
-        intakes: Intakes,
+        specs: InputSpecs,
         batcher: TickBatcher,
         metrics: ServingMetrics,
         recorder: Recorder,
     ) -> None:
         self._holder = holder
         self._absence = absence
-        self._intakes = intakes
-        self._limits = limits = intakes.limits
+        self._specs = specs
+        self._limits = limits = specs.limits
         self._metrics = metrics
         self._recorder = recorder
         self._batcher = batcher
@@ -104,7 +104,7 @@ class PredictRoute:
         scope: Scope,
         receive: Receive,
         send: Send,
-        heads: Heads,
+        heads: RequestHeaders,
         marks: Marks,
     ) -> None:
         """Answer one request; the answer has the headers `marks`."""
@@ -125,10 +125,10 @@ class PredictRoute:
         self._metrics.prediction(protocol.label, status, perf_counter() - started)
 
     async def _answer(
-        self, protocol: WireProtocol, scope: Scope, receive: Receive, heads: Heads
+        self, protocol: WireProtocol, scope: Scope, receive: Receive, heads: RequestHeaders
     ) -> _Predicted:
         """Within the limits on concurrency and time: the predictions and the answer."""
-        form = protocol.form(scope, heads)
+        form = protocol.format_of(scope, heads)
         form.body.check_announced(heads)
         if self._metrics.in_flight >= self._limits.max_concurrency:
             raise _too_busy()
@@ -163,12 +163,12 @@ class PredictRoute:
             raise _too_busy()
         self._batches.add(task)
 
-    async def _predict(self, snapshot: Snapshot, form: Form, body: bytes) -> _Predicted:
-        intake = self._intakes.of(snapshot)
+    async def _predict(self, snapshot: Snapshot, form: RequestFormat, body: bytes) -> _Predicted:
+        spec = self._specs.of(snapshot)
         waits_elsewhere = snapshot.queued is not None
         if len(body) > LARGE_BODY_BYTES or not (snapshot.runs_inline or waits_elsewhere):
-            return await self._predict_in_thread(intake, form, body)
-        table, encode = form.read(intake, body)
+            return await self._predict_in_thread(spec, form, body)
+        table, encode = form.read(spec, body)
         if waits_elsewhere:
             predictions = await self._collector.submit(snapshot, table)
         else:
@@ -180,11 +180,13 @@ class PredictRoute:
         self._batcher.submit(snapshot, table, partial(_resolve, outcome))
         return outcome
 
-    async def _predict_in_thread(self, intake: Intake, form: Form, body: bytes) -> _Predicted:
-        snapshot = intake.snapshot
+    async def _predict_in_thread(
+        self, spec: InputSpec, form: RequestFormat, body: bytes
+    ) -> _Predicted:
+        snapshot = spec.snapshot
 
-        def work() -> tuple[Predictions, Answer]:
-            table, encode = form.read(intake, body)
+        def work() -> tuple[Predictions, HttpResponse]:
+            table, encode = form.read(spec, body)
             columns = table if isinstance(table, dict) else snapshot.decoder.columns(table)
             predictions = snapshot.runner.predict(columns)
             return predictions, encode(snapshot, predictions)
