@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from modelyard import __version__
 from support.stack_driver import FIGURES, ROOT, Stack, run
 
 IMAGES = ("secrets", "mlflow", "serving", "training")
@@ -48,8 +49,16 @@ def test_image_says_what_it_is(images: Stack, name: str) -> None:
         labels["org.opencontainers.image.title"] == f"modelyard-{name.replace('training', 'train')}"
     )
     assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert labels["org.opencontainers.image.version"] == __version__
     assert labels["org.opencontainers.image.revision"] == images.environment()["GIT_COMMIT"]
     assert config["User"] == "10001:10001"
+
+
+def test_images_run_the_version_that_they_are_labelled_with(images: Stack) -> None:
+    said = in_image("modelyard/training:test", "modelyard", "--version")
+    assert said == (0, f"modelyard {__version__}\n")
+    program = "import modelyard; print(modelyard.__version__)"
+    assert in_image("modelyard/serving:test", "python", "-c", program) == (0, f"{__version__}\n")
 
 
 def test_lean_serving_image_knows_no_training_library(images: Stack) -> None:

@@ -7,8 +7,11 @@ the version; 8 somebody else moved the alias; 9 not reproduced; 10 the traffic c
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from modelyard import __version__
 from modelyard.cli import (
     batch,
     demo,
@@ -31,6 +34,20 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback(invoke_without_command=True)
+def show_version(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """From versioned data to a served model."""
+    if version:
+        typer.echo(f"modelyard {__version__}")
+        raise typer.Exit
+
+
 training.add_commands(app)
 registry.add_commands(app)
 status.add_commands(app)

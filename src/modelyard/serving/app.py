@@ -6,11 +6,11 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from importlib.metadata import PackageNotFoundError, version
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
+from modelyard import __version__
 from modelyard.errors import ModelyardError
 from modelyard.serving.following.follower import Follower
 from modelyard.serving.limits import Limits
@@ -67,7 +67,7 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
 
     app = FastAPI(
         title="Modelyard",
-        version=_version(),
+        version=__version__,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -112,10 +112,3 @@ def _answer(request: Request, problem: Problem) -> Response:
     return Response(
         body, status, headers={name.decode(): value.decode() for name, value in headers}
     )
-
-
-def _version() -> str:
-    try:
-        return version("modelyard")
-    except PackageNotFoundError:  # run from a source tree
-        return "0"

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tritonclient.http as triton
 
+from modelyard import __version__
 from support.model_folders import CONTRACT, ROW
 from support.protocol_requests import TENSORS, V2, post, rows_of, strict_json, tensors
 from unit.serving.conftest import TOKEN, MakeServer, Server
@@ -260,6 +261,7 @@ def test_metadata(make_server: MakeServer):
     server.serve(3)
     for path in ("/v2", "/v2/"):
         assert "binary_tensor_data" in server.ask("GET", path).json()["extensions"]
+        assert server.ask("GET", path).json()["version"] == __version__
     for path in ("/v2/health/ready", "/v2/models/toy/ready", "/v2/models/toy/versions/3/ready"):
         assert server.ask("GET", path).status_code == 200
     for path in ("/v2/models/toy", "/v2/models/toy/versions/3"):

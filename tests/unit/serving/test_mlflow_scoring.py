@@ -9,6 +9,7 @@ import mlflow
 import pandas as pd
 import pytest
 
+from modelyard import __version__
 from modelyard.serving.routes.native import MLFLOW_VERSION
 from support.model_folders import ROW
 from support.protocol_requests import lists_of, post, rows_of, strict_json
@@ -203,4 +204,5 @@ def test_ping_and_version(make_server: MakeServer):
     server.serve(1)
     assert server.ask("GET", "/ping").text == "\n"
     assert server.ask("GET", "/version").text == MLFLOW_VERSION == mlflow.__version__
+    assert server.ask("GET", "/version").headers["X-Modelyard-Version"] == __version__
     check_error(server.ask("POST", "/ping"), 405)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from modelyard import __version__
 from support.model_folders import CONTRACT, ROW, contract_with
 from unit.serving.conftest import TOKEN, MakeServer, Server
 
@@ -120,6 +121,7 @@ def test_a_defect_shows_nothing_of_itself(server: Server, monkeypatch):
 def test_the_documentation_is_typed_by_the_served_model(server: Server):
     document = server.ask("GET", "/openapi.json").json()
     assert document["info"]["title"] == "toy, version 1"
+    assert document["info"]["version"] == __version__
     row = document["components"]["schemas"]["Row"]
     assert row["required"] == [f["name"] for f in CONTRACT["features"]]
     assert row["additionalProperties"] is False

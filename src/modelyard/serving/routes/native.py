@@ -9,6 +9,7 @@ from fastapi.responses import PlainTextResponse
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from modelyard import __version__
 from modelyard.errors import ModelyardError
 from modelyard.serving.following.follower import Follower
 from modelyard.serving.model.holder import Holder
@@ -94,11 +95,11 @@ def mlflow_routes(holder: Holder, follower: Follower, drain: Drain) -> APIRouter
 
     @routes.get(
         "/version",
-        summary="The MLflow version whose scoring protocol is spoken",
+        summary="The MLflow version whose protocol is spoken; Modelyard's own is in a header",
         response_class=PlainTextResponse,
     )
     async def mlflow_version() -> PlainTextResponse:
-        return PlainTextResponse(MLFLOW_VERSION)
+        return PlainTextResponse(MLFLOW_VERSION, headers={"X-Modelyard-Version": __version__})
 
     return routes
 
