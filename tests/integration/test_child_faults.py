@@ -16,7 +16,7 @@ from modelyard.errors import ModelRefusedError
 from modelyard.serving.following.follower import State
 from support.code_models import CODE_CONTRACT, LOAD, add_code_version
 from support.model_folders import ROW
-from unit.serving.conftest import TOKEN, MakeServer, Server
+from support.serving_app import TOKEN, MakeServer, Server
 
 PATIENCE_S = 60
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}

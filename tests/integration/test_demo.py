@@ -11,8 +11,8 @@ import subprocess
 from pathlib import Path
 
 import httpx
-from benchmarks.serving.network import free_port
 
+from support.network import free_port
 from support.servers import ROOT
 
 

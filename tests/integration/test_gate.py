@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-from benchmarks.serving.network import free_port
 
 from modelyard.contract import Feature, FeatureType
 from modelyard.errors import GateRefusedError
@@ -20,6 +19,7 @@ from modelyard.training.experiment import GateConfig
 from modelyard.training.judge.gate import Gate, Verdict
 from modelyard.training.judge.handover import hand_over
 from modelyard.training.package.folder import write_pipeline_package
+from support.network import free_port
 from support.small_models import (
     CONTRACT,
     NIGHT,

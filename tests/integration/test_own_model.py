@@ -20,10 +20,10 @@ import mlflow.onnx
 import numpy as np
 import onnxruntime
 import pytest
-from benchmarks.serving.network import free_port
 
 from modelyard.provenance import md5_of
 from modelyard.registry import RegistryClient
+from support.network import free_port
 from support.servers import ROOT, Store, answers
 
 DOCUMENT = ROOT / "docs/your-own-model.md"

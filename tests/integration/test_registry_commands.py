@@ -14,10 +14,10 @@ from uuid import uuid4
 
 import mlflow
 import pytest
-from benchmarks.serving.network import free_port
 
 from modelyard.registry import RegistryClient
 from modelyard.registry.verdict import CHAMPION_TAG, NUMBERS_TAG, SENTENCE_TAG, VERDICT_TAG
+from support.network import free_port
 from support.registry_commands import COMMAND, Run, commands_for, environment
 from support.small_models import ranking, register
 

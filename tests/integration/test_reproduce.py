@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from benchmarks.serving.network import free_port
 from mlflow import MlflowClient
 
 from modelyard.registry import RegistryClient
 from support.checkout import Checkout, copy_tree
+from support.network import free_port
 from support.small_models import ranking, register
 
 pytestmark = pytest.mark.timeout(900)  # trainings, several a test

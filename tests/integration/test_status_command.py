@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from uuid import uuid4
 
 import pytest
-from benchmarks.serving.network import free_port
 
 from modelyard.registry import RegistryClient
+from support.network import free_port
 from support.registry_commands import Run, commands_for
 from support.servers import answers
 from support.serving_support import ServingProcess, register, until

@@ -16,12 +16,12 @@ import httpx
 import mlflow.onnx
 import onnxruntime
 import pytest
-from benchmarks.serving.network import free_port
 
 from modelyard.provenance import read_pointer
 from modelyard.registry import RegistryClient, read_manifest, verify_files
 from modelyard.registry.manifest import DIGEST_TAG
 from modelyard.registry.promotion import history
+from support.network import free_port
 from support.servers import ROOT, Store
 
 SMOKE = ("--config", "configs/train-smoke.yaml")

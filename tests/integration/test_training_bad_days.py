@@ -15,12 +15,12 @@ from pathlib import Path
 import mlflow
 import polars as pl
 import pytest
-from benchmarks.serving.network import free_port
 
 from fraud_detector import dataset
 from modelyard.embedded.processes import Processes
 from modelyard.provenance import md5_of
 from modelyard.registry import RegistryClient
+from support.network import free_port
 from support.servers import ROOT, answers
 
 NAME = "bad-day"

@@ -20,13 +20,13 @@ import httpx
 import mlflow
 import polars as pl
 import pytest
-from benchmarks.serving.network import free_port
 
 from fraud_detector import dataset
 from modelyard.provenance import md5_of
 from modelyard.registry import RegistryClient
 from modelyard.training.data.objects import OBJECTS_FILE, find_objects
 from support.checkout import QUICK, copy_tree
+from support.network import free_port
 from support.servers import ROOT, Store, answers
 
 pytestmark = pytest.mark.timeout(900)  # trainings, several a test

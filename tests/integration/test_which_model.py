@@ -7,10 +7,10 @@ from pathlib import Path
 
 import mlflow
 import pytest
-from benchmarks.serving.network import free_port
 
 from modelyard.embedded.mlflow_server import start_mlflow
 from modelyard.embedded.processes import Processes
+from support.network import free_port
 from support.registry_commands import Run, commands_for
 
 

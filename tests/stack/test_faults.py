@@ -15,8 +15,6 @@ from itertools import pairwise
 
 import httpx
 import pytest
-from benchmarks.traffic import Traffic, is_numbered, numbered_batch, numbered_row
-from benchmarks.traffic_report import STEADY, Report
 
 from support.numbered_models import (
     SLOW_S,
@@ -38,6 +36,8 @@ from support.replicas import (
 )
 from support.soak import size
 from support.stack_driver import FIGURES, Stack, wait_for
+from support.traffic import Traffic, is_numbered, numbered_batch, numbered_row
+from support.traffic_report import STEADY, Report
 
 REPLICAS = 3
 PLACES = 8  # of replicas, in the gateway

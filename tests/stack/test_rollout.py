@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from benchmarks.traffic import Traffic, is_numbered, numbered_row
-from benchmarks.traffic_report import STEADY
 
 from support.numbered_models import register_numbered, serve_numbered, served
 from support.replicas import docker, replica_names, wait_until_ready
 from support.soak import SOAK, size
 from support.stack_driver import FIGURES, ROOT, Stack, run, wait_for
+from support.traffic import Traffic, is_numbered, numbered_row
+from support.traffic_report import STEADY
 
 REPLICAS = 3
 RATE = 60.0

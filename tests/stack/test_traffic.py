@@ -11,11 +11,11 @@ from typing import Any
 
 import httpx
 import pytest
-from benchmarks.traffic import Traffic
 
 from support.challengers import HANG, NAN, RAISE, SCORE, SLOW, URI, arm, register_moody, row
 from support.replicas import KILL, docker
 from support.stack_driver import FIGURES, Stack, wait_for
+from support.traffic import Traffic
 
 COMMAND = ("python", "-m", "modelyard.cli.traffic")
 NONE: Mapping[str, str] = {}

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from benchmarks.traffic import Traffic
 
 from support.later_checkout import LaterCheckout, gone_on
 from support.replicas import KILL, ready_replicas
@@ -23,6 +22,7 @@ from support.stack_driver import (
     run,
     wait_for,
 )
+from support.traffic import Traffic
 
 
 def test_training_fills_an_empty_registry_and_the_api_answers_within_5_s(stack: Stack) -> None:

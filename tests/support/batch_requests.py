@@ -8,7 +8,7 @@ import httpx
 import pyarrow as pa
 
 from support.protocol_requests import ARROW, arrow_stream, lists_of, post, rows_of, strict_json
-from unit.serving.conftest import Server
+from support.serving_app import Server
 
 ROWS = rows_of(1, 2.5, 3)
 LISTS = lists_of(ROWS)

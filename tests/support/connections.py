@@ -16,7 +16,7 @@ from uvicorn.server import ServerState
 
 from modelyard.serving.web.connection import Connection
 from support.model_folders import ROW
-from unit.serving.conftest import Server
+from support.serving_app import Server
 
 JSON_TYPE = b"application/json"
 Result = TypeVar("Result")

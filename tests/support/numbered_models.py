@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mlflow
 import onnx
-from benchmarks.traffic import AMOUNTS, Row
 from onnx import TensorProto, helper
 
 from modelyard.contract import Contract, Feature, FeatureType, Output, OutputKind
@@ -12,6 +11,7 @@ from modelyard.training.package.onnx_export import OPSET, normalise
 from support.small_models import register
 from support.stack_code_models import register_code
 from support.stack_driver import Stack, wait_for
+from support.traffic import AMOUNTS, Row
 
 NAME = "numbered"
 URI = f"models:/{NAME}@champion"

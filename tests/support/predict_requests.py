@@ -9,7 +9,7 @@ import httpx
 
 from support.model_folders import ROW
 from support.protocol_requests import strict_json
-from unit.serving.conftest import Server
+from support.serving_app import Server
 
 JSON = {"content-type": "application/json"}
 

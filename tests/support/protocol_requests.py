@@ -10,7 +10,7 @@ import httpx
 import pyarrow as pa
 
 from support.model_folders import ROW
-from unit.serving.conftest import Server
+from support.serving_app import Server
 
 ARROW = "application/vnd.apache.arrow.stream"
 V2 = "/v2/models/toy/infer"

@@ -7,8 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 
-from benchmarks.serving.network import free_port
-
+from support.network import free_port
 from support.servers import ROOT
 
 COMMAND = [sys.executable, "-m", "modelyard.cli.main"]

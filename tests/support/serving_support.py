@@ -21,13 +21,13 @@ import httpx
 import mlflow
 import mlflow.onnx
 import onnx
-from benchmarks.serving.network import free_port
 from mlflow.models import Model
 from mlflow.tracking import MlflowClient
 
 from modelyard.registry import write_manifest
 from modelyard.registry.manifest import DIGEST_TAG
 from support.model_folders import save_toy_graph, write_version
+from support.network import free_port
 
 PATIENCE_S = 60.0
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
-from benchmarks.serving.registry import Registry
+import mlflow
+from mlflow.entities import LoggedModelStatus
+from mlflow.exceptions import MlflowException
 
 from modelyard.contract import Contract
 from modelyard.registry import write_manifest
+from modelyard.registry.manifest import DIGEST_TAG
 
 _MODULE = "code_model"
 _MLMODEL = f"""
@@ -32,5 +36,19 @@ def register_code(url: str, name: str, code: str, contract: Contract) -> str:
         (folder / "code" / f"{_MODULE}.py").write_text(code + _LOADER)
         (folder / "MLmodel").write_text(_MLMODEL)
         (folder / "contract.yaml").write_text(contract.to_yaml())
-        write_manifest(folder)
-        return Registry(url).publish(name, folder, promote=False)
+        return _publish(url, name, folder, write_manifest(folder))
+
+
+def _publish(url: str, name: str, folder: Path, digest: str) -> str:
+    client = mlflow.MlflowClient(url)
+    run_id = client.create_run("0").info.run_id
+    model_id = client.create_logged_model("0", name=name, source_run_id=run_id).model_id
+    client.log_model_artifacts(model_id, str(folder))
+    client.finalize_logged_model(model_id, LoggedModelStatus.READY)
+    client.set_terminated(run_id)
+    with suppress(MlflowException):  # not the first version
+        client.create_registered_model(name)
+    version = client.create_model_version(
+        name, f"models:/{model_id}", run_id, {DIGEST_TAG: digest}, model_id=model_id
+    )
+    return str(version.version)

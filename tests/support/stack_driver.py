@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from benchmarks.serving.network import free_port
+
+from support.network import free_port
 
 ROOT = Path(__file__).parents[2]
 OFFLINE = os.environ.get("MODELYARD_OFFLINE") == "1"

@@ -27,7 +27,7 @@ from support.protocol_requests import (
     post,
     read_stream,
 )
-from unit.serving.conftest import MakeServer, Server
+from support.serving_app import MakeServer, Server
 
 
 def test_a_stream_is_answered_with_a_stream(server: Server):

@@ -21,7 +21,7 @@ from support.protocol_requests import (
     rows_of,
     strict_json,
 )
-from unit.serving.conftest import MakeServer, Server
+from support.serving_app import MakeServer, Server
 
 
 def test_columns_are_answered_as_rows_are(server: Server):

@@ -20,7 +20,7 @@ from support.connections import (
 )
 from support.model_folders import ROW
 from support.protocol_requests import ARROW, V2, lists_of, rows_of, tensors
-from unit.serving.conftest import MakeServer, Server
+from support.serving_app import MakeServer, Server
 
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

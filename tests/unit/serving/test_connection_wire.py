@@ -28,7 +28,7 @@ from support.connections import (
     request,
 )
 from support.model_folders import ROW
-from unit.serving.conftest import MakeServer, Server
+from support.serving_app import MakeServer, Server
 
 
 class Failing:

@@ -11,7 +11,7 @@ import pytest
 
 from modelyard.serving.following.follower import Follower, State
 from support.model_folders import NAME, ROW, contract_with
-from unit.serving.conftest import TOKEN, MakeServer, Server
+from support.serving_app import TOKEN, MakeServer, Server
 
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 PATIENCE_S = 20

@@ -15,7 +15,7 @@ import tritonclient.http as triton
 from modelyard import __version__
 from support.model_folders import CONTRACT, ROW
 from support.protocol_requests import TENSORS, V2, post, rows_of, strict_json, tensors
-from unit.serving.conftest import TOKEN, MakeServer, Server
+from support.serving_app import TOKEN, MakeServer, Server
 
 ROWS = rows_of(1, 2.5)
 LENGTH = "inference-header-content-length"

@@ -14,7 +14,7 @@ import pytest
 from modelyard.logs import JsonLines
 from support.model_folders import CONTRACT, ROW, contract_with
 from support.protocol_requests import ARROW, V2, arrow_stream, lists_of, post, tensors
-from unit.serving.conftest import MakeServer, Server
+from support.serving_app import MakeServer, Server
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 

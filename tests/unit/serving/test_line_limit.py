@@ -8,7 +8,7 @@ import pytest
 
 from modelyard.serving.web.line_limit import LineLimit
 from support.model_folders import ROW
-from unit.serving.conftest import Server
+from support.serving_app import Server
 
 
 def test_so_many_lines_a_second_and_then_the_number_of_those_left_out():

@@ -20,7 +20,7 @@ from support.model_folders import (
     save_graph,
     save_toy_graph,
 )
-from unit.serving.conftest import MakeServer, Server
+from support.serving_app import MakeServer, Server
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from modelyard import __version__
 from modelyard.serving.routes.native import MLFLOW_VERSION
 from support.model_folders import ROW
 from support.protocol_requests import lists_of, post, rows_of, strict_json
-from unit.serving.conftest import MakeServer, Server
+from support.serving_app import MakeServer, Server
 
 ROWS = rows_of(1, 2.5)
 SPLIT = {"columns": list(ROW), "data": [list(row.values()) for row in ROWS]}

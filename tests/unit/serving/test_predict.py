@@ -11,7 +11,7 @@ from onnx import TensorProto, helper
 from modelyard.serving.protocols.exchange import LARGE_BODY_BYTES
 from support.model_folders import CONTRACT, ROW, contract_with, save_graph, save_toy_graph
 from support.predict_requests import check_problem, post, raw, row
-from unit.serving.conftest import MakeServer, Server
+from support.serving_app import MakeServer, Server
 
 
 def test_one_object_gets_a_list_of_one(server: Server):

@@ -10,7 +10,7 @@ import pytest
 from modelyard.scoring.rows.faults import MAX_FAULTS
 from support.model_folders import ROW
 from support.predict_requests import check_problem, post, raw, row
-from unit.serving.conftest import Server
+from support.serving_app import Server
 
 FAULTS: list[tuple[str, str, str]] = [
     ("amount", '"12.5"', "must be a number"),

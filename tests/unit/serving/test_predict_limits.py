@@ -12,7 +12,7 @@ import pytest
 from support.misbehaving_runners import Blocking, with_runner
 from support.model_folders import ROW
 from support.predict_requests import JSON, check_problem, post
-from unit.serving.conftest import MakeServer, Server
+from support.serving_app import MakeServer, Server
 
 
 def test_a_body_over_the_limit_is_refused_announced_or_not(make_server: MakeServer):

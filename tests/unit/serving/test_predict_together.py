@@ -11,7 +11,7 @@ import pytest
 from support.misbehaving_runners import Allergic, Blocking, Counting, with_runner
 from support.model_folders import ROW
 from support.predict_requests import check_problem, row
-from unit.serving.conftest import Server
+from support.serving_app import Server
 
 
 def test_rows_of_one_tick_share_a_call_and_each_gets_its_own_answer(server: Server):

@@ -19,7 +19,7 @@ from modelyard.serving.following.loader import Loader
 from modelyard.serving.following.proof import ProofLimits, ProofRecord, prove
 from modelyard.serving.model.snapshot import Lineage
 from support.model_folders import CONTRACT, ROW, URI, save_graph, write_version
-from unit.serving.conftest import MakeServer, Server
+from support.serving_app import MakeServer, Server
 
 ONE_INPUT = CONTRACT | {
     "features": [CONTRACT["features"][0]],

@@ -18,7 +18,7 @@ from modelyard.serving.web.recorder import Recorder
 from modelyard.settings import ServingSettings
 from support.model_folders import ROW, snapshot_of, write_version
 from support.protocol_requests import ARROW, V2, arrow_stream, lists_of, post, rows_of, tensors
-from unit.serving.conftest import MakeServer, Server
+from support.serving_app import MakeServer, Server
 
 ROWS = rows_of(1, 2.5, 3)
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from modelyard import __version__
 from support.model_folders import CONTRACT, ROW, contract_with
-from unit.serving.conftest import TOKEN, MakeServer, Server
+from support.serving_app import TOKEN, MakeServer, Server
 
 
 def check_problem(answer, status: int) -> dict:

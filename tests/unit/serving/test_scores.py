@@ -15,7 +15,7 @@ from modelyard.contract import Output, OutputKind
 from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.web.scores import Scores
 from modelyard.traffic.scrape import read_metrics
-from unit.serving.conftest import Server
+from support.serving_app import Server
 
 
 def snapshot_of(server: Server, **output: object) -> Snapshot:

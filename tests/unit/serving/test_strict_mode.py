@@ -19,7 +19,7 @@ from support.attacks import (
     pickle_of_the_sklearn_flavor,
 )
 from support.model_folders import FolderRegistry
-from unit.serving.conftest import MakeServer, Server
+from support.serving_app import MakeServer, Server
 
 
 class LinkingRegistry(FolderRegistry):

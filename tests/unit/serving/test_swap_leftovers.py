@@ -19,7 +19,7 @@ from modelyard.scoring.onnx.runner import OnnxModel, OnnxRunner
 from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.protocols.exchange import InputSpec
 from support.model_folders import ROW
-from unit.serving.conftest import MakeServer
+from support.serving_app import MakeServer
 
 FEW, MANY = 6, 30
 COUNTED = (Snapshot, InputSpec, OnnxRunner, OnnxModel, onnxruntime.InferenceSession)

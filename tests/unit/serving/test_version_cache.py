@@ -22,7 +22,7 @@ from support.model_folders import (
     FolderRegistry,
     contract_with,
 )
-from unit.serving.conftest import MakeServer, Server
+from support.serving_app import MakeServer, Server
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Traffic for a running stack: an open loop at a fixed rate, and every answer is checked.
 
-    python -m benchmarks.traffic --rate 100 --seconds 30 --mark 10=kill --mark 20=after --json
+    cd tests && ../.venv/bin/python -m support.traffic --rate 100 --seconds 30 --mark 10=kill --json
 
 Requests fall due at fixed moments, whatever the server does, and a time counts from the moment at
 which its request was due: a server that stalls cannot hide it. A failure is anything but a whole
@@ -28,7 +28,7 @@ from typing import Any, Self
 
 import aiohttp
 
-from benchmarks.traffic_report import STEADY, Record, Report
+from support.traffic_report import STEADY, Record, Report
 
 URL = "http://127.0.0.1:8000/predict"
 ROW = {"amount": 500, "merchant_category": "electronics", "hour": 23}
@@ -226,7 +226,7 @@ def _mark(text: str) -> tuple[float, str]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Ask, and print one line a phase; 1 when a request failed."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.traffic",
+        prog="python -m support.traffic",
         description="Open-loop traffic that checks every answer.",
     )
     parser.add_argument("--url", default=URL)

@@ -12,10 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from benchmarks.traffic import AMOUNTS, Traffic, is_numbered, numbered_batch, numbered_row
-from benchmarks.traffic_report import STEADY
 
-ROOT = Path(__file__).parents[2]
+from support.traffic import AMOUNTS, Traffic, is_numbered, numbered_batch, numbered_row
+from support.traffic_report import STEADY
+
+TESTS = Path(__file__).parents[2]
 
 
 class Server(ThreadingHTTPServer):
@@ -126,15 +127,15 @@ def test_a_time_counts_from_the_moment_the_request_was_due(server):
 
 
 def test_the_command_marks_by_time_and_tells_a_script_what_failed(server):
-    command = [sys.executable, "-m", "benchmarks.traffic", "--url", url_of(server), "--numbered"]
+    command = [sys.executable, "-m", "support.traffic", "--url", url_of(server), "--numbered"]
     command += ["--rate", "50", "--seconds", "0.6", "--mark", "0.3=later"]
     done = subprocess.run(
-        [*command, "--json"], cwd=ROOT, capture_output=True, text=True, check=True
+        [*command, "--json"], cwd=TESTS, capture_output=True, text=True, check=True
     )
     told = json.loads(done.stdout)
     assert [phase["name"] for phase in told["phases"]] == [STEADY, "later"]
     assert (told["failed"], list(told["versions"])) == (0, ["7"])
     server.misbehaviour = "refuse"
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=TESTS, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "503 away" in done.stdout
