@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[3]
-HEAVY = ("torch", "mlflow", "sklearn", "polars", "pandera", "optuna", "matplotlib", "skops")
+HEAVY = ("torch", "mlflow", "sklearn", "polars", "optuna", "matplotlib", "skops")
 PROBE = f"""
 import contextlib, io, json, sys
 from modelyard.cli.main import main
@@ -74,7 +74,7 @@ def test_a_mistake_in_the_projects_section_needs_the_project_and_no_mlflow():
     ((code, imported, _, errors),) = told(("train", "--set", "fit.epoch=3"))
     assert code == 2
     assert 'Did you mean "epochs"?' in errors
-    assert not {"mlflow", "pandera", "optuna", "matplotlib", "skops"} & set(imported)
+    assert not {"mlflow", "optuna", "matplotlib", "skops"} & set(imported)
 
 
 @pytest.mark.parametrize(("arguments", "name"), DATASETS)

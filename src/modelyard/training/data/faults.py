@@ -1,35 +1,33 @@
-"""What is wrong with rows, by the contract: pandera looks at each column, all faults at once."""
+"""What is wrong with rows, by the contract: every fault of every column, counted in one pass."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import pandera.polars as pa
 import polars as pl
-from pandera.errors import SchemaError, SchemaErrorReason, SchemaErrors
 
 from modelyard.contract import Contract, Feature, FeatureType, Output, OutputKind
 from modelyard.errors import did_you_mean
 from modelyard.training.project import DataRules
 
-_NUMBERS = (pl.Float64, pl.Float32)
 _INTEGERS = (
     *(pl.Int8, pl.Int16, pl.Int32, pl.Int64),
-    *(pl.UInt8, pl.UInt16, pl.UInt32),
+    *(pl.UInt8, pl.UInt16, pl.UInt32),  # int64 cannot hold a UInt64
 )
-_DTYPES: dict[FeatureType, tuple[type[pl.DataType], ...]] = {
-    FeatureType.NUMBER: (*_NUMBERS, *_INTEGERS),
+_NUMBERS = (pl.Float64, pl.Float32, *_INTEGERS)
+_TEXTS = (pl.String, pl.Categorical, pl.Enum)
+_DTYPES: Mapping[FeatureType, tuple[type[pl.DataType], ...]] = {
+    FeatureType.NUMBER: _NUMBERS,
     FeatureType.INTEGER: _INTEGERS,
     FeatureType.BOOLEAN: (pl.Boolean,),
     FeatureType.STRING: (pl.String,),
-    FeatureType.CATEGORY: (pl.String, pl.Categorical, pl.Enum),
+    FeatureType.CATEGORY: _TEXTS,
 }
 
 
 @dataclass(frozen=True)
-class Fault:
+class DataFault:
     """What is wrong with one column, in how many rows."""
 
     column: str
@@ -37,7 +35,7 @@ class Fault:
     rows: int
 
 
-def fault_table(faults: Iterable[Fault], rows: int) -> str:
+def fault_table(faults: Iterable[DataFault], rows: int) -> str:
     """The faults as aligned lines: column, problem, rows that have it."""
     lines = [(f.column, f.problem, f"{f.rows:,}") for f in faults]
     lines.insert(0, ("column", "problem", f"rows of {rows:,}"))
@@ -50,105 +48,93 @@ def fault_table(faults: Iterable[Fault], rows: int) -> str:
 
 def missing_columns(
     data: pl.DataFrame, contract: Contract, target: str, rules: DataRules
-) -> Iterator[Fault]:
-    """Every column that is not there; a renamed one shows among those that nobody asked for."""
-    wanted = dict.fromkeys((*contract.names, target, *rules.row_key, *rules.split_key))
-    unasked = [name for name in data.columns if name not in wanted]
-    for name in wanted:
+) -> Iterator[DataFault]:
+    """Every column that is missing, with the columns that a renamed one may be found among."""
+    required = dict.fromkeys((*contract.names, target, *rules.row_key, *rules.split_key))
+    unused = [name for name in data.columns if name not in required]
+    for name in required:
         if name not in data.columns:
-            hint = did_you_mean(name, unasked) or (
-                f" Not asked for: {', '.join(unasked)}." if unasked else ""
+            hint = did_you_mean(name, unused) or (
+                f" Columns that are not used: {', '.join(unused)}." if unused else ""
             )
             what = "target column" if name == target else "column"
-            yield Fault(name, f"the {what} is missing.{hint}", len(data))
+            yield DataFault(name, f"the {what} is missing.{hint}", len(data))
 
 
-def column_faults(data: pl.DataFrame, contract: Contract, target: str) -> list[Fault]:
-    """Values that features or target may not have, and columns of a type they may not have."""
-    columns = {f.name: _column(data[f.name].dtype, f) for f in contract.features if f.name in data}
+def column_faults(data: pl.DataFrame, contract: Contract, target: str) -> list[DataFault]:
+    """Columns of a wrong type, and values that a feature or the target may not have."""
+    columns = {
+        feature.name: _feature_counts(feature, data[feature.name].dtype)
+        for feature in contract.features
+        if feature.name in data
+    }
     if target in data:
-        columns[target] = _target_column(data[target].dtype, contract.output)
-    try:
-        pa.DataFrameSchema(columns).validate(data, lazy=True)
-    except SchemaErrors as errors:
-        return [_fault(error, data) for error in errors.schema_errors]
-    return []
+        columns[target] = _label_counts(target, contract.output, data[target].dtype)
+    counts = {
+        (column, problem): count
+        for column, problems in columns.items()
+        for problem, count in problems.items()
+    }
+    if not counts:
+        return []
+    found = data.select(count.alias(str(index)) for index, count in enumerate(counts.values()))
+    return [
+        DataFault(column, problem, rows)
+        for (column, problem), rows in zip(counts, found.row(0), strict=True)
+        if rows
+    ]
 
 
-def _fault(error: SchemaError, data: pl.DataFrame) -> Fault:
-    name = str(error.schema.name)
-    match error.reason_code:
-        case SchemaErrorReason.WRONG_DATATYPE:
-            expected = error.schema.metadata["expected"]
-            return Fault(name, f"expected {expected}, found {data[name].dtype}", len(data))
-        case SchemaErrorReason.CHECK_ERROR:
-            raise error  # a check that cannot be computed is a defect of ours, not of the data
-        case _:
-            return Fault(name, str(error.check.error), len(error.failure_cases))
+def _feature_counts(feature: Feature, dtype: pl.DataType) -> dict[str, pl.Expr]:
+    """Problem → an expression that counts its rows.
 
-
-def _column(dtype: pl.DataType, feature: Feature) -> pa.Column:
-    """The pandera column for `feature`; a dtype it may not have is the one fault it then has."""
-    allowed = _DTYPES[feature.type]
-    expected = {"expected": feature.type.value}
-    if not isinstance(dtype, allowed):
-        return pa.Column(allowed[0], nullable=True, metadata=expected)
+    A missing value has no other fault: compared with anything it gives null, which sums leave out.
+    """
+    if not isinstance(dtype, _DTYPES[feature.type]):
+        return {f"expected {feature.type.value}, found {dtype}": pl.len()}
     value = pl.col(feature.name)
-    checks = [_check(value.is_not_null(), "missing")]
+    counts = {"missing": value.null_count()}
+    comparable = pl.lit(value=True)
     if dtype.is_float():
-        checks.append(_check(value.is_finite(), "not finite"))
-    known = value.is_not_nan() if dtype.is_float() else pl.lit(value=True)
+        comparable = value.is_finite()  # polars has NaN above everything
+        counts["not finite"] = (~comparable).sum()
     if feature.minimum is not None:
-        checks.append(_check(~known | (value >= feature.minimum), f"below {feature.minimum:.15g}"))
+        is_below = comparable & (value < feature.minimum)
+        counts[f"below {feature.minimum:.15g}"] = is_below.sum()
     if feature.maximum is not None:
-        checks.append(_check(~known | (value <= feature.maximum), f"above {feature.maximum:.15g}"))
+        is_above = comparable & (value > feature.maximum)
+        counts[f"above {feature.maximum:.15g}"] = is_above.sum()
+    text = value.cast(pl.String)
     if feature.categories and not feature.allow_unknown:
-        text = value.cast(pl.String)
-        checks.append(_check(text.is_in(list(feature.categories)), "not a known category"))
+        counts["not a known category"] = (~text.is_in(feature.categories)).sum()
     elif feature.type in (FeatureType.STRING, FeatureType.CATEGORY):
-        length = value.cast(pl.String).str.len_chars()
-        checks.append(
-            _check(length <= feature.max_length, f"longer than {feature.max_length} characters")
-        )
-    return pa.Column(dtype, checks=checks, nullable=True, metadata=expected)
+        too_long = text.str.len_chars() > feature.max_length
+        counts[f"longer than {feature.max_length} characters"] = too_long.sum()
+    return counts
 
 
-def _target_column(dtype: pl.DataType, output: Output) -> pa.Column:
-    """The pandera column for the label, by what the contract's output means."""
-    label = pl.all()
-    checks = [_check(label.is_not_null(), "missing")]
-    number = isinstance(dtype, (*_NUMBERS, *_INTEGERS))
+def _label_counts(name: str, output: Output, dtype: pl.DataType) -> dict[str, pl.Expr]:
+    """The same for the label, by what the contract's output means."""
+    label = pl.col(name)
+    counts = {"missing": label.null_count()}
+    allowed: tuple[type[pl.DataType], ...]
     match output.kind:
         case OutputKind.PROBABILITY:
-            expected = "0 and 1"
-            fits = number or isinstance(dtype, pl.Boolean)
-            if fits:
-                label = label.cast(pl.Float64)
-                checks.append(_check((label == 0) | (label == 1), "neither 0 nor 1"))
+            expected, allowed = "0 and 1", (*_NUMBERS, pl.Boolean)
+            number = label.cast(pl.Float64)
+            counts["neither 0 nor 1"] = ((number != 0) & (number != 1)).sum()
         case OutputKind.CLASS_PROBABILITIES:
-            expected = "a class, or its index"
-            text = isinstance(dtype, (pl.String, pl.Categorical, pl.Enum))
-            fits = text or isinstance(dtype, _INTEGERS)
+            expected, allowed = "a class, or its index", (*_TEXTS, *_INTEGERS)
             known = (
-                label.cast(pl.String).is_in(list(output.classes))
-                if text
-                else label.is_between(0, len(output.classes) - 1)
+                label.is_between(0, len(output.classes) - 1)
+                if dtype.is_integer()
+                else label.cast(pl.String).is_in(output.classes)
             )
-            checks.append(_check(known, "not a class of the contract"))
+            counts["not a class of the contract"] = (~known).sum()
         case OutputKind.VALUE:
-            expected, fits = "number", number
+            expected, allowed = "number", _NUMBERS
             if dtype.is_float():
-                checks.append(_check(label.is_finite(), "not finite"))
-    if not fits:
-        return pa.Column(pl.Float64, nullable=True, metadata={"expected": expected})
-    return pa.Column(dtype, checks=checks, nullable=True, metadata={"expected": expected})
-
-
-def _check(holds: pl.Expr, problem: str) -> pa.Check:
-    """A check whose failing rows are counted under `problem`; a missing value is one fault only."""
-
-    def check(data: Any) -> pl.LazyFrame:
-        frame: pl.LazyFrame = data.lazyframe
-        return frame.select(data.key).select(holds.fill_null(value=True))
-
-    return pa.Check(check, error=problem, ignore_na=False)
+                counts["not finite"] = (~label.is_finite()).sum()
+    if not isinstance(dtype, allowed):
+        return {f"expected {expected}, found {dtype}": pl.len()}
+    return counts

@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from modelyard.errors import ConfigError
-from modelyard.training.data.faults import Fault
+from modelyard.training.data.faults import DataFault
 from modelyard.training.data.keys import KeyHashes
 from modelyard.training.data.parquet import ParquetFiles
 from modelyard.training.data.sample import RowSample
@@ -129,7 +129,7 @@ class _Scan:
         rules = self._project.rules
         shared = self._rows.duplicates() if self._rows is not None else 0
         self._data.finish(duplicate_fault(rules.row_key, shared))
-        leaks: list[Fault] = []
+        leaks: list[DataFault] = []
         if self._keys is not None:
             numbers = [(PARTS.index(later), PARTS.index(earlier)) for later, earlier in PAIRS]
             for (later, earlier), rows in self._keys.leaks(numbers).items():

@@ -14,7 +14,7 @@ import polars as pl
 
 from modelyard.contract import Contract, Output, OutputKind
 from modelyard.errors import DataError
-from modelyard.training.data.faults import Fault, column_faults, fault_table, missing_columns
+from modelyard.training.data.faults import DataFault, column_faults, fault_table, missing_columns
 from modelyard.training.project import DataRules, Split
 
 PARTS = ("train", "validation", "test")
@@ -65,13 +65,13 @@ class DataCheck:
         if not any(column == self.target for column, _ in self._found):
             self._label.add(chunk[self.target])
 
-    def finish(self, more: Iterable[Fault] = ()) -> None:
+    def finish(self, more: Iterable[DataFault] = ()) -> None:
         """Raise DataError with all faults that were found, and `more`, if there are any."""
         if not self.rows:
             raise DataError(
                 "The dataset has no rows.", fix="Look at the file that the DVC pointer names."
             )
-        faults = [Fault(*place, rows) for place, rows in self._found.items()]
+        faults = [DataFault(*place, rows) for place, rows in self._found.items()]
         faults += more
         if not any(column == self.target for column, _ in self._found):
             faults += self._label.faults(self.target, self.contract.output, self.rules)
@@ -129,18 +129,20 @@ class SplitCheck:
         for pair, shared in _shared(split, self._row_key).items():
             self._twice[pair] += shared
 
-    def finish(self, more: Iterable[Fault] = ()) -> None:
+    def finish(self, more: Iterable[DataFault] = ()) -> None:
         """Raise DataError with all faults that were found, and `more`, if there are any."""
-        faults = [Fault(name, "the part has no rows", 0) for name in PARTS if not self.rows[name]]
+        faults = [
+            DataFault(name, "the part has no rows", 0) for name in PARTS if not self.rows[name]
+        ]
         if self._lost:
-            faults.append(Fault(_ALL_PARTS, "rows of the dataset are in no part", self._lost))
+            faults.append(DataFault(_ALL_PARTS, "rows of the dataset are in no part", self._lost))
         if self._surplus:
-            faults.append(Fault(_ALL_PARTS, "more rows than the dataset has", self._surplus))
+            faults.append(DataFault(_ALL_PARTS, "more rows than the dataset has", self._surplus))
         for (later, earlier), shared in self._twice.items():
             faults += leak_fault(self._row_key, later, earlier, shared)
         if self._contract.output.kind is not OutputKind.VALUE:
             faults += [
-                Fault(name, f"has one class only in {self._target}", self.rows[name])
+                DataFault(name, f"has one class only in {self._target}", self.rows[name])
                 for name in PARTS
                 if self._labels[name].is_constant
             ]
@@ -172,10 +174,10 @@ class _Label:
     def is_constant(self) -> bool:
         return len(self._values) == 1
 
-    def faults(self, name: str, output: Output, rules: DataRules) -> list[Fault]:
+    def faults(self, name: str, output: Output, rules: DataRules) -> list[DataFault]:
         """Faults that no single row has."""
         if self.is_constant:
-            return [Fault(name, "has one and the same value", self._rows)]
+            return [DataFault(name, "has one and the same value", self._rows)]
         if output.kind is not OutputKind.PROBABILITY:
             return []
         low, high = rules.label_rate
@@ -183,7 +185,7 @@ class _Label:
         if low <= rate <= high:
             return []
         problem = f"label rate {rate:.2%}, expected {low:.2%} to {high:.2%}"
-        return [Fault(name, problem, int(self._positive))]
+        return [DataFault(name, problem, int(self._positive))]
 
 
 def seen_categories(contract: Contract, rows: pl.DataFrame) -> Mapping[str, set[str]]:
@@ -208,15 +210,15 @@ def unseen_categories(contract: Contract, seen: Mapping[str, set[str]]) -> list[
     return said
 
 
-def duplicate_fault(key: Sequence[str], rows: int) -> list[Fault]:
+def duplicate_fault(key: Sequence[str], rows: int) -> list[DataFault]:
     """The fault of `rows` rows that share their `key` with another one; none without such rows."""
-    return [Fault(", ".join(key), "rows share what must name one row", rows)] if rows else []
+    return [DataFault(", ".join(key), "rows share what must name one row", rows)] if rows else []
 
 
-def leak_fault(key: Sequence[str], later: str, earlier: str, rows: int) -> list[Fault]:
+def leak_fault(key: Sequence[str], later: str, earlier: str, rows: int) -> list[DataFault]:
     """The fault of `rows` rows of one part whose key is in another; none without such rows."""
     problem = f"rows of {later} whose key is in {earlier}, too"
-    return [Fault(", ".join(key), problem, rows)] if rows else []
+    return [DataFault(", ".join(key), problem, rows)] if rows else []
 
 
 def shareable_key(rules: DataRules) -> tuple[str, ...]:
@@ -225,13 +227,13 @@ def shareable_key(rules: DataRules) -> tuple[str, ...]:
     return () if unique else rules.split_key
 
 
-def _duplicates(data: pl.DataFrame, key: tuple[str, ...]) -> list[Fault]:
+def _duplicates(data: pl.DataFrame, key: tuple[str, ...]) -> list[DataFault]:
     if not key or not set(key) <= set(data.columns):
         return []
     return duplicate_fault(key, int(data.select(key).is_duplicated().sum()))
 
 
-def _leaks(split: Split, key: tuple[str, ...]) -> list[Fault]:
+def _leaks(split: Split, key: tuple[str, ...]) -> list[DataFault]:
     """The faults of rows of a later part whose key is in an earlier part, too."""
     found = [leak_fault(key, *pair, rows) for pair, rows in _shared(split, key).items()]
     return [fault for faults in found for fault in faults]
