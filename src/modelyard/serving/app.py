@@ -78,7 +78,7 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
     app.include_router(metadata_routes(holder, follower, app.version, drain))
     app.include_router(repository_routes(holder, follower, token))
     app.openapi = lambda: build_openapi(  # type: ignore[method-assign]  # as FastAPI documents it
-        app, holder.snapshot, limits
+        app, specs.of(holder.snapshot) if holder.snapshot else None, limits
     )
     add_documentation(app)
     app.add_exception_handler(HTTPException, _answer_http_exception)

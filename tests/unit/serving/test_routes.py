@@ -128,6 +128,7 @@ def test_the_documentation_is_typed_by_the_served_model(server: Server):
     assert row["example"] == ROW
     assert row["properties"]["amount"] == {
         "type": "number",
+        "format": "double",
         "minimum": 0,
         "maximum": 999,
         "description": "[EUR]",

@@ -32,13 +32,17 @@ _BYTE_CODES = 256
 
 
 class RowDecoder:
-    """Decodes bodies, one row or a list of rows, and turns rows into columns."""
+    """Decodes bodies, one row or a list of rows, and turns rows into columns.
+
+    Attributes:
+        row_type: what each row is decoded as; `/openapi.json` shows its schema.
+    """
 
     def __init__(self, contract: Contract) -> None:
         self._width = len(contract.features)
         self._plan = [(f.name, np.dtype(f.type.dtype)) for f in contract.features]
         row: Any = row_type(contract)
-        self._row = row
+        self.row_type: type[Row] = row
         self._decode = msgspec.json.Decoder(row | list[row]).decode
 
     def decode(self, body: bytes) -> Sequence[Row]:
@@ -61,11 +65,11 @@ class RowDecoder:
     def rows(self, values: Iterable[Mapping[str, Value]]) -> Sequence[Row]:
         """Rows from values that were already found to keep the contract."""
         names = [name for name, _ in self._plan]
-        return [self._row(*(row[name] for name in names)) for row in values]
+        return [self.row_type(*(row[name] for name in names)) for row in values]
 
     def rows_of(self, lists: Sequence[Sequence[Value]]) -> Sequence[Row]:
         """The same from a list for each feature, in the order of the contract."""
-        return [self._row(*values) for values in zip(*lists, strict=True)]
+        return [self.row_type(*values) for values in zip(*lists, strict=True)]
 
     def columns(self, rows: Sequence[Row]) -> Columns:
         """One array a feature, in the order of `rows`."""
@@ -114,20 +118,26 @@ def _annotation(feature: Feature) -> Any:
 
 
 class ColumnsDecoder:
-    """Decodes columnar JSON, `{"columns": {name: [value, …], …}}`, into columns."""
+    """Decodes columnar JSON, `{"columns": {name: [value, …], …}}`, into columns.
+
+    Attributes:
+        body_type: what each body is decoded as; `/openapi.json` shows its schema.
+    """
 
     def __init__(self, contract: Contract) -> None:
         self._width = len(contract.features)
         self._plan = [(f.name, _packer(f)) for f in contract.features]
         fields = [(f"f{i}", list[_bare(f)]) for i, f in enumerate(contract.features)]  # type: ignore[misc]  # made at run time
-        inner = msgspec.defstruct(
-            "Columns",
+        lists = msgspec.defstruct(
+            "Lists",
             fields,
             rename={f"f{index}": name for index, name in enumerate(contract.names)},
             forbid_unknown_fields=True,
         )
-        outer = msgspec.defstruct("Body", [("columns", inner)], forbid_unknown_fields=True)
-        self._decode = msgspec.json.Decoder(outer).decode
+        self.body_type = msgspec.defstruct(
+            "Columns", [("columns", lists)], forbid_unknown_fields=True
+        )
+        self._decode = msgspec.json.Decoder(self.body_type).decode
 
     def decode(self, body: bytes) -> Columns | None:
         """The columns in `body`; None when a closer look is needed.

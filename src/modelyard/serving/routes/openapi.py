@@ -9,10 +9,10 @@ from fastapi.openapi.utils import get_openapi
 
 from modelyard.contract import Contract
 from modelyard.serving.limits import Limits
-from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.problem import CONTENT_TYPE
 from modelyard.serving.protocols import inference, mlflow_scoring, native
 from modelyard.serving.protocols.arrow import MEDIA_TYPE as ARROW
+from modelyard.serving.protocols.exchange import InputSpec
 from modelyard.serving.protocols.wording import (
     Render,
     render_for,
@@ -50,18 +50,20 @@ _HEADERS = {name: {"schema": {"type": "string"}} for name in ("X-Model-Version",
 _BYTES: Schema = {"type": "string", "format": "binary"}
 
 
-def build_openapi(app: FastAPI, snapshot: Snapshot | None, limits: Limits) -> dict[str, Any]:
-    """The document for what is served now."""
-    title = f"{snapshot.version.name}, version {snapshot.version.version}" if snapshot else ""
-    contract = snapshot.contract if snapshot else None
+def build_openapi(app: FastAPI, spec: InputSpec | None, limits: Limits) -> dict[str, Any]:
+    """The document for what is served now: `spec`, or nothing yet."""
+    contract = spec.contract if spec else None
+    title = "Modelyard: no model is served yet"
+    if spec is not None:
+        title = f"{spec.snapshot.version.name}, version {spec.snapshot.version.version}"
     document = get_openapi(
-        title=title or "Modelyard: no model is served yet",
+        title=title,
         version=app.version,
         description=contract.description if contract else "",
         routes=app.routes,
     )
     schemas = document.setdefault("components", {}).setdefault("schemas", {})
-    schemas |= model_schemas(contract)
+    schemas |= model_schemas(spec)
     schemas |= {
         "Problem": PROBLEM,
         "ScoringError": SCORING_ERROR,

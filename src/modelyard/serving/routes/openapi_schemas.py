@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from modelyard.contract import Contract, Feature, FeatureType, Output, OutputKind
+from modelyard.serving.protocols.exchange import InputSpec
 from modelyard.serving.protocols.tensors import DATATYPES, DTYPES
 
 Schema = dict[str, Any]
@@ -46,73 +49,63 @@ INFERENCE_ERROR: Schema = {
 }
 
 
-def model_schemas(contract: Contract | None) -> dict[str, Schema]:
-    """The schemas that change with the served model, by name."""
-    anything: Schema = {"type": "object"}
-    output = contract.output if contract else Output()
+def model_schemas(spec: InputSpec | None) -> dict[str, Schema]:
+    """The schemas that change with the served model, by name; without a model, what all share."""
+    output = spec.contract.output if spec else Output()
     return {
-        "Row": row_schema(contract) if contract else anything,
-        "Columns": _columns_schema(contract) if contract else anything,
+        **(
+            input_schemas(spec)
+            if spec
+            else {"Row": {"type": "object"}, "Columns": {"type": "object"}}
+        ),
         "Prediction": _prediction_schema(output),
         "Scores": _scores_schema(output),
-        "InferenceRequest": _request_schema(contract),
+        "InferenceRequest": _request_schema(spec.contract if spec else None),
         "InferenceResponse": _response_schema(output),
     }
 
 
-def row_schema(contract: Contract) -> Schema:
-    """One row."""
-    return {
-        "type": "object",
-        "additionalProperties": False,
-        "required": list(contract.names),
-        "properties": {f.name: feature_schema(f) for f in contract.features},
-        "example": dict(contract.example),
-    }
+def input_schemas(spec: InputSpec) -> dict[str, Schema]:
+    """`Row` and `Columns`: the schemas of the types that decode them.
+
+    The contract adds what no type says: descriptions, units, the order of categories, an example.
+    """
+    types = (spec.decoder.row_type, spec.columns_decoder.body_type)
+    _, found = msgspec.json.schema_components(types)
+    row, columns, lists = found["Row"], found["Columns"], found["Lists"]
+    for feature in spec.contract.features:
+        value = row["properties"][feature.name]
+        _describe(value, feature)
+        # the type of a list has no ranges: they are checked over the whole column
+        lists["properties"][feature.name] |= {
+            "items": value,
+            "minItems": 1,
+            "maxItems": spec.limits.max_batch_rows,
+        }
+    row["example"] = dict(spec.contract.example)
+    columns["description"] = "A list for each feature, all of the same length."
+    columns["properties"]["columns"] = lists
+    columns["example"] = {"columns": {k: [v] for k, v in spec.contract.example.items()}}
+    return {"Row": row, "Columns": columns}
 
 
-def feature_schema(feature: Feature) -> Schema:
-    """One value of a feature."""
-    is_string = feature.type in (FeatureType.STRING, FeatureType.CATEGORY)
-    schema: Schema = {"type": "string" if is_string else feature.type.value}
-    if feature.type is FeatureType.INTEGER:
-        schema["format"] = "int64"
-    if feature.categories and not feature.allow_unknown:
-        schema["enum"] = list(feature.categories)
-    elif is_string:
-        schema["maxLength"] = feature.max_length
-        if feature.categories:
-            schema["examples"] = list(feature.categories)
-    if feature.minimum is not None:
-        schema["minimum"] = feature.minimum
-    if feature.maximum is not None:
-        schema["maximum"] = feature.maximum
+def _describe(value: Schema, feature: Feature) -> None:
+    """Add to the schema of a feature's value what a reader and a client generator need."""
+    match feature.type:
+        case FeatureType.NUMBER:
+            value["format"] = "double"  # no number beyond a double is read
+        case FeatureType.INTEGER:
+            value["format"] = "int64"
+        case FeatureType.CATEGORY if "enum" in value:
+            value["type"] = "string"
+            value["enum"].sort(key=feature.categories.index)
+        case FeatureType.CATEGORY:
+            value["examples"] = list(feature.categories)
+        case _:
+            pass
     unit = f"[{feature.unit}]" if feature.unit else ""
     if text := " ".join(filter(None, (feature.description, unit))):
-        schema["description"] = text
-    return schema
-
-
-def _columns_schema(contract: Contract) -> Schema:
-    lists = {
-        f.name: {"type": "array", "minItems": 1, "items": feature_schema(f)}
-        for f in contract.features
-    }
-    return {
-        "type": "object",
-        "description": "A list for each feature, all of the same length.",
-        "additionalProperties": False,
-        "required": ["columns"],
-        "properties": {
-            "columns": {
-                "type": "object",
-                "additionalProperties": False,
-                "required": list(contract.names),
-                "properties": lists,
-            }
-        },
-        "example": {"columns": {name: [value] for name, value in contract.example.items()}},
-    }
+        value["description"] = text
 
 
 def _numbers_schema(output: Output) -> Schema:
