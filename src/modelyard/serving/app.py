@@ -16,7 +16,7 @@ from modelyard.serving.following.follower import Follower
 from modelyard.serving.limits import Limits
 from modelyard.serving.model.holder import Holder
 from modelyard.serving.problem import Problem, as_problem
-from modelyard.serving.protocols.exchange import Addresses, InputSpecs, WireProtocol
+from modelyard.serving.protocols.exchange import Addresses, ModelSpecs, WireProtocol
 from modelyard.serving.protocols.inference import InferenceProtocol
 from modelyard.serving.protocols.mlflow_scoring import MlflowProtocol
 from modelyard.serving.protocols.native import NativeProtocol
@@ -48,7 +48,7 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
     metrics = ServingMetrics(holder, follower, recorder)
     drain = Drain()
     limits = Limits.of(settings)
-    specs = InputSpecs(limits)
+    specs = ModelSpecs(limits)
     outbox = Outbox(recorder)
     batcher = TickBatcher(metrics.batch, outbox.send)
     predict = PredictRoute(holder, follower.absence, specs, batcher, metrics, recorder)

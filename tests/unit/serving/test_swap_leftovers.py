@@ -17,12 +17,12 @@ import pytest
 
 from modelyard.scoring.onnx.runner import OnnxModel, OnnxRunner
 from modelyard.serving.model.snapshot import Snapshot
-from modelyard.serving.protocols.exchange import InputSpec
+from modelyard.serving.protocols.exchange import ModelSpec
 from support.model_folders import ROW
 from support.serving_app import MakeServer
 
 FEW, MANY = 6, 30
-COUNTED = (Snapshot, InputSpec, OnnxRunner, OnnxModel, onnxruntime.InferenceSession)
+COUNTED = (Snapshot, ModelSpec, OnnxRunner, OnnxModel, onnxruntime.InferenceSession)
 
 
 def held() -> dict[str, int]:

@@ -11,16 +11,16 @@ from modelyard.scoring.rows.columns import RawColumn, check_columns
 from modelyard.scoring.rows.decoder import Columns
 from modelyard.scoring.rows.faults import Fault, RowsRefusedError, refuse, shown
 from modelyard.scoring.runner import Predictions
-from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.problem import Problem
 from modelyard.serving.protocols.arrow_stream import NullError, StreamError, read_stream
 from modelyard.serving.protocols.arrow_types import ArrowField, ArrowLayout
-from modelyard.serving.protocols.exchange import HttpResponse, InputSpec
+from modelyard.serving.protocols.exchange import HttpResponse, ModelSpec
+from modelyard.serving.protocols.finite import check_finite
 
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 
 
-def read_arrow(spec: InputSpec, body: bytes) -> Columns:
+def read_arrow(spec: ModelSpec, body: bytes) -> Columns:
     """The columns of the stream in `body`; raises the Problem that says what is wrong with it."""
 
     def check(schema: list[ArrowField]) -> None:
@@ -44,7 +44,7 @@ def read_arrow(spec: InputSpec, body: bytes) -> Columns:
     return check_columns(columns, spec.contract, [])
 
 
-def write_arrow(snapshot: Snapshot, predictions: Predictions) -> HttpResponse:
+def write_arrow(spec: ModelSpec, predictions: Predictions) -> HttpResponse:
     """The predictions as a stream with one column, or with one for each class.
 
     arro3 is imported when the first stream is written, so that a start does not wait for it.
@@ -52,8 +52,8 @@ def write_arrow(snapshot: Snapshot, predictions: Predictions) -> HttpResponse:
     from arro3.core import Array, Table
     from arro3.io import write_ipc_stream
 
-    snapshot.check_finite(predictions)
-    output = snapshot.contract.output
+    check_finite(predictions)
+    output = spec.contract.output
     if output.kind is OutputKind.CLASS_PROBABILITIES:
         named = dict(zip(output.classes, predictions.T, strict=True))
     else:
@@ -61,7 +61,7 @@ def write_arrow(snapshot: Snapshot, predictions: Predictions) -> HttpResponse:
     arrays = [Array.from_numpy(np.ascontiguousarray(values)) for values in named.values()]
     stream = BytesIO()
     write_ipc_stream(Table.from_arrays(arrays, names=list(named)), stream, compression=None)
-    headers = [(b"content-type", MEDIA_TYPE.encode()), snapshot.version_header]
+    headers = [(b"content-type", MEDIA_TYPE.encode()), spec.version_header]
     return stream.getvalue(), headers
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 from modelyard.scoring.rows.columns import RawColumn, check_columns
 from modelyard.scoring.rows.decoder import Columns
 from modelyard.scoring.rows.faults import Fault, Place, RowsRefusedError, refuse, shown
-from modelyard.serving.protocols.exchange import InputSpec
+from modelyard.serving.protocols.exchange import ModelSpec
 from modelyard.serving.protocols.json_text import UNDECODABLE, Object, parse_json
 
 KEY = "columns"
 
 
-def read_columnar(spec: InputSpec, body: bytes) -> Columns:
+def read_columnar(spec: ModelSpec, body: bytes) -> Columns:
     """The columns in `body`; raises the error that says what is wrong with it."""
     try:
         columns = spec.columns_decoder.decode(body)
@@ -26,7 +26,7 @@ def read_columnar(spec: InputSpec, body: bytes) -> Columns:
     return columns
 
 
-def _examine(spec: InputSpec, body: bytes) -> Columns:
+def _examine(spec: ModelSpec, body: bytes) -> Columns:
     """The slow look, which names every fault."""
     value = parse_json(body, spec.limits.max_depth)
     given = value[KEY]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
+import msgspec
 from starlette.types import Scope
 
 from modelyard.contract import Contract
@@ -19,27 +20,40 @@ from modelyard.scoring.runner import Predictions
 from modelyard.serving.limits import Limits
 from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.problem import Headers
-from modelyard.serving.protocols.body import BodyReader, RequestHeaders
+from modelyard.serving.protocols.body import JSON, BodyReader, RequestHeaders
 from modelyard.serving.protocols.wording import Render
 
 HttpResponse = tuple[bytes, Headers]
-Encode = Callable[[Snapshot, Predictions], HttpResponse]
+VERSION_HEADER = b"x-model-version"
 LARGE_BODY_BYTES = 64 * 1024
 """Larger bodies come in several reads, and are worth a thread."""
 
 
 @dataclass(frozen=True, eq=False)
-class InputSpec:
-    """What a snapshot takes, within this server's limits: its contract and compiled decoders."""
+class ModelSpec:
+    """A snapshot as clients see it: what it takes within this server's limits, what names it.
+
+    Args:
+        snapshot: the loaded version.
+        contract: its own; no string is longer than the server's limit.
+        decoder: compiled from `contract`.
+        limits: the server's.
+        version_header: the header that tells a client which version answered.
+        json_headers: the headers of an answer in JSON; always the same list.
+        model_json: name and version as a JSON object.
+    """
 
     snapshot: Snapshot
     contract: Contract
     decoder: RowDecoder
     limits: Limits
+    version_header: tuple[bytes, bytes]
+    json_headers: Headers
+    model_json: bytes
 
     @classmethod
-    def of(cls, snapshot: Snapshot, limits: Limits) -> InputSpec:
-        """The spec of `snapshot`; no string of it is longer than the limit."""
+    def of(cls, snapshot: Snapshot, limits: Limits) -> ModelSpec:
+        """The spec of `snapshot`."""
         longest = limits.max_string_length
         contract, decoder = snapshot.contract, snapshot.decoder
         if any(feature.max_length > longest for feature in contract.features):
@@ -49,7 +63,11 @@ class InputSpec:
             )
             contract = contract.model_copy(update={"features": features})
             decoder = RowDecoder(contract)
-        return cls(snapshot, contract, decoder, limits)
+        version = snapshot.version
+        version_header = (VERSION_HEADER, version.version.encode("latin-1"))
+        json_headers = [(b"content-type", JSON), version_header]
+        model_json = msgspec.json.encode({"name": version.name, "version": version.version})
+        return cls(snapshot, contract, decoder, limits, version_header, json_headers, model_json)
 
     @cached_property
     def columns_decoder(self) -> ColumnsDecoder:
@@ -57,19 +75,23 @@ class InputSpec:
         return ColumnsDecoder(self.contract)
 
 
-class InputSpecs:
+class ModelSpecs:
     """The spec of the snapshot that was asked about last; there is hardly ever another one."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self._last: InputSpec | None = None
+        self._last: ModelSpec | None = None
 
-    def of(self, snapshot: Snapshot) -> InputSpec:
+    def of(self, snapshot: Snapshot) -> ModelSpec:
         """The spec of `snapshot`."""
         last = self._last
         if last is None or last.snapshot is not snapshot:
-            self._last = last = InputSpec.of(snapshot, self.limits)
+            self._last = last = ModelSpec.of(snapshot, self.limits)
         return last
+
+
+Encode = Callable[[ModelSpec, Predictions], HttpResponse]
+"""Writes an answer; raises the 422 `Problem` for predictions that are not finite."""
 
 
 class RequestFormat(Protocol):
@@ -79,7 +101,7 @@ class RequestFormat(Protocol):
     def body(self) -> BodyReader:
         """Reads its bodies."""
 
-    def read(self, spec: InputSpec, body: bytes) -> tuple[Table, Encode]:
+    def read(self, spec: ModelSpec, body: bytes) -> tuple[Table, Encode]:
         """What is asked, and how the answer is to be written.
 
         Raises:

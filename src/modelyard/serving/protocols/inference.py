@@ -25,7 +25,8 @@ from modelyard.serving.protocols.body import (
     method_not_allowed,
     wrong_type,
 )
-from modelyard.serving.protocols.exchange import Encode, HttpResponse, InputSpec
+from modelyard.serving.protocols.exchange import Encode, HttpResponse, ModelSpec
+from modelyard.serving.protocols.finite import check_finite
 from modelyard.serving.protocols.json_text import read_json
 from modelyard.serving.protocols.tables import FEW_ROWS, check_table
 from modelyard.serving.protocols.tensors import (
@@ -91,7 +92,7 @@ class InferFormat:
         self._json_bytes = json_bytes
         self._size = size
 
-    def read(self, spec: InputSpec, body: bytes) -> tuple[Table, Encode]:
+    def read(self, spec: ModelSpec, body: bytes) -> tuple[Table, Encode]:
         """The columns of the tensors, and how the asked outputs are to be written."""
         check_model(spec.snapshot, self._model, self._version)
         tail = memoryview(b"")
@@ -108,7 +109,7 @@ class InferFormat:
         encode = _encoder(spec.snapshot, question)
         return self._table(spec, question["inputs"], tail), encode
 
-    def _table(self, spec: InputSpec, inputs: list[Any], tail: memoryview) -> Table:
+    def _table(self, spec: ModelSpec, inputs: list[Any], tail: memoryview) -> Table:
         given: dict[str, RawColumn] = {}
         features = {feature.name: feature for feature in spec.contract.features}
         for tensor in inputs:
@@ -171,16 +172,17 @@ def _encoder(snapshot: Snapshot, question: dict[str, Any]) -> Encode:
             raise _bad("The classification extension is not supported.")
         binary = _flag(parameters, "binary_data", default=binary)
 
-    def encode(answered: Snapshot, predictions: Predictions) -> HttpResponse:
-        return _write(answered, predictions, given_id, binary=binary)
+    def encode(spec: ModelSpec, predictions: Predictions) -> HttpResponse:
+        return _write(spec, predictions, given_id, binary=binary)
 
     return encode
 
 
 def _write(
-    snapshot: Snapshot, predictions: Predictions, given_id: str | None, *, binary: bool
+    spec: ModelSpec, predictions: Predictions, given_id: str | None, *, binary: bool
 ) -> HttpResponse:
-    snapshot.check_finite(predictions)
+    check_finite(predictions)
+    snapshot = spec.snapshot
     output: dict[str, Any] = {
         "name": snapshot.contract.output.name,
         "shape": list(predictions.shape),
@@ -195,14 +197,14 @@ def _write(
     answer["outputs"] = [output]
     if not binary:
         output["data"] = predictions.ravel().tolist()
-        return msgspec.json.encode(answer), snapshot.answer_headers
+        return msgspec.json.encode(answer), spec.json_headers
     data = to_bytes(predictions)
     output["parameters"] = {"binary_data_size": len(data)}
     text = msgspec.json.encode(answer)
     headers = [
         (b"content-type", b"application/octet-stream"),
         (LENGTH_HEADER, b"%d" % len(text)),
-        snapshot.version_header,
+        spec.version_header,
     ]
     return text + data, headers
 

@@ -20,7 +20,6 @@ from modelyard.scoring.rows.decoder import Table
 from modelyard.scoring.rows.faults import shown
 from modelyard.scoring.runner import Predictions
 from modelyard.serving.limits import Limits
-from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.problem import Problem
 from modelyard.serving.protocols.body import (
     BodyReader,
@@ -31,7 +30,8 @@ from modelyard.serving.protocols.body import (
 )
 from modelyard.serving.protocols.casts import cast_values
 from modelyard.serving.protocols.columnar import check_lengths
-from modelyard.serving.protocols.exchange import Encode, HttpResponse, InputSpec, RequestFormat
+from modelyard.serving.protocols.exchange import Encode, HttpResponse, ModelSpec, RequestFormat
+from modelyard.serving.protocols.finite import check_finite
 from modelyard.serving.protocols.json_text import read_json
 from modelyard.serving.protocols.tables import check_table
 from modelyard.serving.protocols.wording import render_mlflow
@@ -71,7 +71,7 @@ class JsonLayouts:
     def __init__(self, body: BodyReader) -> None:
         self.body = body
 
-    def read(self, spec: InputSpec, body: bytes) -> tuple[Table, Encode]:
+    def read(self, spec: ModelSpec, body: bytes) -> tuple[Table, Encode]:
         """The columns in `body`."""
         value = read_json(body, spec.limits.max_depth)
         layouts = [name for name in LAYOUTS if name in value] if isinstance(value, dict) else []
@@ -89,7 +89,7 @@ class Csv:
     def __init__(self, body: BodyReader) -> None:
         self.body = body
 
-    def read(self, spec: InputSpec, body: bytes) -> tuple[Table, Encode]:
+    def read(self, spec: ModelSpec, body: bytes) -> tuple[Table, Encode]:
         """The columns in `body`."""
         try:
             lines = [
@@ -104,10 +104,10 @@ class Csv:
         return _to_table(_from_rows(lines[0], lines[1:]), spec), write_predictions
 
 
-def write_predictions(snapshot: Snapshot, predictions: Predictions) -> HttpResponse:
+def write_predictions(spec: ModelSpec, predictions: Predictions) -> HttpResponse:
     """`{"predictions": [...]}`."""
-    snapshot.check_finite(predictions)
-    return msgspec.json.encode({"predictions": predictions.tolist()}), snapshot.answer_headers
+    check_finite(predictions)
+    return msgspec.json.encode({"predictions": predictions.tolist()}), spec.json_headers
 
 
 def _lists(layout: str, value: Any) -> Lists:
@@ -155,7 +155,7 @@ def _flat(name: str, column: Any) -> list[Any]:
     return column
 
 
-def _to_table(lists: Mapping[str, list[Any]], spec: InputSpec) -> Table:
+def _to_table(lists: Mapping[str, list[Any]], spec: ModelSpec) -> Table:
     known = {f.name: f for f in spec.contract.features}
     lists = {name: values for name, values in lists.items() if name in known}
     check_lengths(dict(lists), [])

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from modelyard.scoring.rows.columns import RawColumn, check_columns
 from modelyard.scoring.rows.decoder import Table
 from modelyard.scoring.rows.faults import Place
-from modelyard.serving.protocols.exchange import InputSpec
+from modelyard.serving.protocols.exchange import ModelSpec
 
 FEW_ROWS = 8
 """Up to so many rows, asking the contract for each value is quicker than arrays are."""
 
 
 def check_table(
-    given: Mapping[str, RawColumn], spec: InputSpec, place: Place, *, ignore_unknown: bool = False
+    given: Mapping[str, RawColumn], spec: ModelSpec, place: Place, *, ignore_unknown: bool = False
 ) -> Table:
     """The rows of `given`, or its columns; arguments and errors are those of `check_columns`.
 

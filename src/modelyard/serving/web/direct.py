@@ -14,14 +14,14 @@ from starlette.types import Scope
 
 from modelyard.scoring.runner import Predictions
 from modelyard.serving.model.holder import Holder
-from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.problem import Headers, Problem
 from modelyard.serving.protocols.body import RequestHeaders
 from modelyard.serving.protocols.exchange import (
     LARGE_BODY_BYTES,
     Addresses,
     Encode,
-    InputSpecs,
+    ModelSpec,
+    ModelSpecs,
     RequestFormat,
     WireProtocol,
 )
@@ -65,7 +65,7 @@ class DirectRoute:
         self,
         addresses: Addresses,
         holder: Holder,
-        specs: InputSpecs,
+        specs: ModelSpecs,
         batcher: TickBatcher,
         outbox: Outbox,
         metrics: ServingMetrics,
@@ -120,12 +120,13 @@ class DirectRoute:
             reply(None)
             return
         try:
-            table, encode = entry.form.read(self._specs.of(snapshot), body)
+            spec = self._specs.of(snapshot)
+            table, encode = entry.form.read(spec, body)
         except Exception:  # noqa: BLE001 - whatever is wrong is said on the ordinary way
             reply(None)
             return
         metrics.in_flight += 1
-        end = partial(self._end, snapshot, encode, entry, body, started, reply)
+        end = partial(self._end, spec, encode, entry, body, started, reply)
         self._batcher.submit(snapshot, table, end)
 
     def flush(self) -> None:
@@ -142,7 +143,7 @@ class DirectRoute:
 
     def _end(
         self,
-        snapshot: Snapshot,
+        spec: ModelSpec,
         encode: Encode,
         entry: Entry,
         body: bytes,
@@ -157,13 +158,15 @@ class DirectRoute:
             self._outbox.add(reply, None)
             return
         try:
-            answer = encode(snapshot, predictions)
+            answer = encode(spec, predictions)
         except Exception:  # noqa: BLE001 - the ordinary way comes to the same, and says so
             self._outbox.add(reply, None)
             return
         metrics.prediction(entry.label, 200, perf_counter() - started)
-        metrics.scores.add(snapshot, predictions)
-        self._recorder.add(snapshot, entry.label, entry.marks, len(predictions), body, answer[0])
+        metrics.scores.add(spec.snapshot, predictions)
+        self._recorder.add(
+            spec.snapshot, entry.label, entry.marks, len(predictions), body, answer[0]
+        )
         self._outbox.add(reply, answer)
 
     def _look_up(self, url: bytes) -> tuple[WireProtocol, Scope] | None:

@@ -12,7 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from modelyard.serving.model.holder import Holder
-from modelyard.serving.protocols.exchange import Addresses
+from modelyard.serving.protocols.exchange import VERSION_HEADER, Addresses
 from modelyard.serving.web.direct import DirectRoute
 from modelyard.serving.web.metrics import ServingMetrics
 from modelyard.serving.web.predict import PredictRoute
@@ -80,7 +80,7 @@ class Edge:
                 for name, value in marks:
                     headers[name.decode("ascii")] = value.decode("ascii")
                 if (snapshot := self._holder.snapshot) is not None:
-                    headers["x-model-version"] = snapshot.version.version
+                    headers[VERSION_HEADER.decode()] = snapshot.version.version
                 # the route's own path, with names for its parts, so that labels stay few
                 route = getattr(scope.get("route"), "path", "other")
                 self._metrics.request(route, message["status"])

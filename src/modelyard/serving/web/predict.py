@@ -31,8 +31,8 @@ from modelyard.serving.protocols.body import ClientGoneError, RequestHeaders
 from modelyard.serving.protocols.exchange import (
     LARGE_BODY_BYTES,
     HttpResponse,
-    InputSpec,
-    InputSpecs,
+    ModelSpec,
+    ModelSpecs,
     RequestFormat,
     WireProtocol,
 )
@@ -76,7 +76,7 @@ class PredictRoute:
         self,
         holder: Holder,
         absence: Callable[[], ModelyardError],
-        specs: InputSpecs,
+        specs: ModelSpecs,
         batcher: TickBatcher,
         metrics: ServingMetrics,
         recorder: Recorder,
@@ -173,7 +173,7 @@ class PredictRoute:
             predictions = await self._collector.submit(snapshot, table)
         else:
             predictions = await self._score_in_tick(snapshot, table)
-        return _Predicted(snapshot, body, predictions, encode(snapshot, predictions))
+        return _Predicted(snapshot, body, predictions, encode(spec, predictions))
 
     def _score_in_tick(self, snapshot: Snapshot, table: Table) -> asyncio.Future[Predictions]:
         outcome: asyncio.Future[Predictions] = asyncio.get_running_loop().create_future()
@@ -181,7 +181,7 @@ class PredictRoute:
         return outcome
 
     async def _predict_in_thread(
-        self, spec: InputSpec, form: RequestFormat, body: bytes
+        self, spec: ModelSpec, form: RequestFormat, body: bytes
     ) -> _Predicted:
         snapshot = spec.snapshot
 
@@ -189,7 +189,7 @@ class PredictRoute:
             table, encode = form.read(spec, body)
             columns = table if isinstance(table, dict) else snapshot.decoder.columns(table)
             predictions = snapshot.runner.predict(columns)
-            return predictions, encode(snapshot, predictions)
+            return predictions, encode(spec, predictions)
 
         job = asyncio.get_running_loop().run_in_executor(self._threads, work)
         snapshot.usage.enter()
@@ -225,7 +225,7 @@ class PredictRoute:
             )
         self._metrics.refusal(problem.kind)
         if (snapshot := self._holder.snapshot) is not None:
-            headers.append(snapshot.version_header)
+            headers.append(self._specs.of(snapshot).version_header)
         return status, body, headers
 
 
