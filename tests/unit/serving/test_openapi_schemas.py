@@ -17,7 +17,7 @@ from modelyard.scoring.rows.faults import RowsRefusedError
 from modelyard.serving.limits import Limits
 from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.problem import Problem
-from modelyard.serving.protocols.exchange import InputSpec
+from modelyard.serving.protocols.exchange import ModelSpec
 from modelyard.serving.protocols.native import JSON, NativeProtocol
 from modelyard.serving.routes.openapi_schemas import input_schemas
 from modelyard.settings import ServingSettings
@@ -121,12 +121,12 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
 LIMITS = replace(Limits.of(ServingSettings(model_uri="models:/toy/1")), max_string_length=300)
 
 
-def spec_of(snapshot: Snapshot, contract: Contract) -> InputSpec:
+def spec_of(snapshot: Snapshot, contract: Contract) -> ModelSpec:
     decoder = RowDecoder(contract)
-    return InputSpec.of(replace(snapshot, contract=contract, decoder=decoder), LIMITS)
+    return ModelSpec.of(replace(snapshot, contract=contract, decoder=decoder), LIMITS)
 
 
-def takes(spec: InputSpec, body: Any) -> bool:
+def takes(spec: ModelSpec, body: Any) -> bool:
     scope = {"method": "POST", "path": "/predict"}
     request_format = NativeProtocol(LIMITS).format_of(scope, {b"content-type": JSON})
     try:

@@ -12,7 +12,7 @@ from modelyard.serving.limits import Limits
 from modelyard.serving.problem import CONTENT_TYPE
 from modelyard.serving.protocols import inference, mlflow_scoring, native
 from modelyard.serving.protocols.arrow import MEDIA_TYPE as ARROW
-from modelyard.serving.protocols.exchange import InputSpec
+from modelyard.serving.protocols.exchange import ModelSpec
 from modelyard.serving.protocols.wording import (
     Render,
     render_for,
@@ -50,7 +50,7 @@ _HEADERS = {name: {"schema": {"type": "string"}} for name in ("X-Model-Version",
 _BYTES: Schema = {"type": "string", "format": "binary"}
 
 
-def build_openapi(app: FastAPI, spec: InputSpec | None, limits: Limits) -> dict[str, Any]:
+def build_openapi(app: FastAPI, spec: ModelSpec | None, limits: Limits) -> dict[str, Any]:
     """The document for what is served now: `spec`, or nothing yet."""
     contract = spec.contract if spec else None
     title = "Modelyard: no model is served yet"

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from modelyard.contract import Contract, Feature, FeatureType, Output, OutputKind
-from modelyard.serving.protocols.exchange import InputSpec
+from modelyard.serving.protocols.exchange import ModelSpec
 from modelyard.serving.protocols.tensors import DATATYPES, DTYPES
 
 Schema = dict[str, Any]
@@ -49,7 +49,7 @@ INFERENCE_ERROR: Schema = {
 }
 
 
-def model_schemas(spec: InputSpec | None) -> dict[str, Schema]:
+def model_schemas(spec: ModelSpec | None) -> dict[str, Schema]:
     """The schemas that change with the served model, by name; without a model, what all share."""
     output = spec.contract.output if spec else Output()
     return {
@@ -65,7 +65,7 @@ def model_schemas(spec: InputSpec | None) -> dict[str, Schema]:
     }
 
 
-def input_schemas(spec: InputSpec) -> dict[str, Schema]:
+def input_schemas(spec: ModelSpec) -> dict[str, Schema]:
     """`Row` and `Columns`: the schemas of the types that decode them.
 
     The contract adds what no type says: descriptions, units, the order of categories, an example.
