@@ -126,6 +126,13 @@ class ModelRefusedError(ModelyardError):
     status = 409
 
 
+class NoModelError(ModelyardError):
+    """No model is served yet."""
+
+    title = "No model is served"
+    status = 503
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """' Did you mean "x"?' for the known word nearest to `word`, or an empty string."""
     near = get_close_matches(word, list(known), n=1, cutoff=0.6)

@@ -67,6 +67,8 @@ def test_the_reason_for_no_model_is_told(quick: Server):
     async def work(client: httpx.AsyncClient) -> None:
         await until(settled(quick))
         answer = (await client.get("/health")).json()
+        assert answer["type"] == "urn:modelyard:problem:no-model"
+        assert answer["title"] == "No model is served"
         assert "No model is promoted under models:/toy@champion yet" in answer["detail"]
         assert "docker compose --profile train run --rm training" in answer["detail"]
         quick.registry.reachable = False

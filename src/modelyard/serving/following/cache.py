@@ -2,12 +2,12 @@
 
     <folder>/versions/<key>/files/...      the version's files as they were registered
     <folder>/versions/<key>/entry.json     what the registry and the run say; sha256 of every file
-    <folder>/served/<key>.json             which version a MODEL_URI last meant, and was good
-    <folder>/incoming/                     whatever is not whole yet
+    <folder>/served/<key>.json             the last good version that a MODEL_URI meant
+    <folder>/incoming/                     what is not complete yet
 
-Several servers may share the folder: everything is made in `incoming` under a name of its own and
-appears by one rename; who opens an entry holds a shared lock on its folder, who removes one needs
-it alone.
+Several servers may share the folder: each version is made in `incoming` under a name of its own and
+appears with one rename. To open a version, a server takes a shared lock on its folder; to remove
+it, an exclusive one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Identity = tuple[str, ...]
 
 
 def identity(version: ModelVersion) -> Identity:
-    """What makes a version itself: number 3, deleted and registered again, is another one."""
+    """What tells versions apart: a version 3 that was deleted and registered again is new."""
     digest = version.tags.get(DIGEST_TAG, "")
     return (
         version.name,
@@ -52,7 +52,14 @@ def identity(version: ModelVersion) -> Identity:
 
 @dataclass(frozen=True)
 class CachedVersion:
-    """One version in the cache."""
+    """One version in the cache.
+
+    Attributes:
+        folder: its own.
+        version: what the registry says of it.
+        lineage: where it comes from.
+        sha256: of each of its files, by path.
+    """
 
     folder: Path
     version: ModelVersion
@@ -66,7 +73,7 @@ class CachedVersion:
 
 
 class VersionCache:
-    """The cache in `folder`; it keeps the `keep` versions that were used last."""
+    """The cache in `folder`; it keeps the `keep` most recently used versions."""
 
     def __init__(self, folder: Path, keep: int) -> None:
         self._folder = folder
@@ -93,16 +100,16 @@ class VersionCache:
             ) from error
 
     def find(self, version: ModelVersion) -> CachedVersion | None:
-        """The entry of exactly this version, if it is there."""
-        return _read_entry(self._versions / _key(identity(version)))
+        """The version as it is in the cache; None when it is not there."""
+        return _read(self._versions / _key(identity(version)))
 
     def add(
         self, version: ModelVersion, lineage: Lineage, fill: Callable[[Path], None]
     ) -> CachedVersion:
-        """Let `fill` put the version's files into a new folder; it becomes the version's entry.
+        """Add the version, whose files `fill` writes into the folder that it is given.
 
-        Whatever `fill` raises leaves nothing behind. When another server was faster, its entry is
-        as good, and is returned.
+        When `fill` raises, nothing is left behind. When another server was faster, its copy is
+        returned.
         """
         incoming = Path(tempfile.mkdtemp(dir=self._incoming))
         try:
@@ -120,52 +127,49 @@ class VersionCache:
             try:
                 incoming.rename(target)
             except OSError:
-                if (entry := _read_entry(target)) is not None:
-                    return entry
+                if (cached := _read(target)) is not None:
+                    return cached
                 self._remove(target)
                 incoming.rename(target)
             return CachedVersion(target, version, lineage, sums)
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
 
-    def discard(self, entry: CachedVersion) -> None:
-        """Remove an entry, unless another server is opening it; it disappears whole."""
-        self._remove(entry.folder)
+    def discard(self, cached: CachedVersion) -> None:
+        """Remove a version in one step, unless another server is opening it."""
+        self._remove(cached.folder)
 
     @contextmanager
-    def hold(self, entry: CachedVersion) -> Iterator[bool]:
-        """Keep every server from removing `entry` meanwhile; False when one was faster."""
+    def hold(self, cached: CachedVersion) -> Iterator[bool]:
+        """Keep other servers from removing `cached`; yields False when one already has."""
         try:
-            handle = os.open(entry.folder, os.O_RDONLY)
+            handle = os.open(cached.folder, os.O_RDONLY)
         except OSError:
             yield False
             return
         try:
             fcntl.flock(handle, fcntl.LOCK_SH)
-            yield _is_at(handle, entry.folder)
+            yield _is_at(handle, cached.folder)
         finally:
             os.close(handle)
 
-    def remember(self, uri: str, entry: CachedVersion) -> None:
-        """`uri` means `entry` from now on; also marks it as used."""
+    def remember(self, uri: str, cached: CachedVersion) -> None:
+        """Let `uri` mean `cached` from now on, and mark it as used."""
         handle, name = tempfile.mkstemp(dir=self._incoming)
         with os.fdopen(handle, "w") as file:
-            json.dump({"uri": uri, "entry": entry.folder.name}, file)
+            json.dump({"uri": uri, "entry": cached.folder.name}, file)
         Path(name).replace(self._served / f"{_key((uri,))}.json")
         with suppress(OSError):  # another server's pruning was faster
-            os.utime(entry.folder)
+            os.utime(cached.folder)
 
     def remembered(self, uri: str) -> CachedVersion | None:
-        """The entry that `uri` last meant, if it is still there."""
-        try:
-            content = json.loads((self._served / f"{_key((uri,))}.json").read_text())
-            return _read_entry(self._versions / Path(content["entry"]).name)
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
+        """The version that `uri` last meant, if it is still there."""
+        name = _pointed_at(self._served / f"{_key((uri,))}.json")
+        return None if name is None else _read(self._versions / name)
 
     def prune(self) -> None:
-        """Remove all but the versions used last, and what a killed server left half made."""
-        served = {entry.name for entry in self._remembered_entries()}
+        """Remove all but the most recently used versions, and what a killed server left over."""
+        served = {_pointed_at(pointer) for pointer in self._served.glob("*.json")}
         by_use = sorted(self._versions.iterdir(), key=_used_at, reverse=True)
         for folder in by_use[self._keep :]:
             if folder.name not in served:
@@ -174,26 +178,17 @@ class VersionCache:
             if _used_at(leftover) < time.time() - _ABANDONED_S:
                 _delete(leftover)
 
-    def _remembered_entries(self) -> list[Path]:
-        entries = []
-        for pointer in self._served.glob("*.json"):
-            try:
-                entries.append(self._versions / json.loads(pointer.read_text())["entry"])
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
-        return entries
-
     def _remove(self, folder: Path) -> None:
-        grave = Path(tempfile.mkdtemp(dir=self._incoming))
+        removed = Path(tempfile.mkdtemp(dir=self._incoming))
         with suppress(OSError):  # another server holds it, or removed it first
             handle = os.open(folder, os.O_RDONLY)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if _is_at(handle, folder):
-                    folder.rename(grave / "gone")
+                    folder.rename(removed / folder.name)
             finally:
                 os.close(handle)
-        _delete(grave)
+        _delete(removed)
 
 
 def _key(parts: Identity) -> str:
@@ -202,7 +197,16 @@ def _key(parts: Identity) -> str:
     return f"{readable}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}"
 
 
-def _read_entry(folder: Path) -> CachedVersion | None:
+def _pointed_at(pointer: Path) -> str | None:
+    """Name of the folder that a file in `served` points at."""
+    try:
+        return Path(json.loads(pointer.read_text())["entry"]).name
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _read(folder: Path) -> CachedVersion | None:
+    """The version in `folder`; None when it is not there, or is damaged."""
     try:
         content: dict[str, Any] = json.loads((folder / _ENTRY).read_text())
         fields = {**content["version"], "aliases": tuple(content["version"]["aliases"])}

@@ -1,9 +1,9 @@
 """Makes what is served follow what `MODEL_URI` means.
 
-One task makes one pass after the other: ask the registry, and when the answer is another version
-than the one that is served, load it and hand it to the holder. Whatever goes wrong keeps the old
-one and is told by `report`. A version whose processes die again and again is refused afterwards,
-and the one before it returns. The task never ends by itself.
+One task makes one pass after the other: it asks the registry and, when the answer is not the
+version that is served, loads that version and hands it to the holder. When anything goes wrong, the
+old version stays and `report` says why. A version whose processes keep dying is refused, and its
+predecessor is served again. The task never ends by itself.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from modelyard.errors import (
     ContractError,
     ModelRefusedError,
     ModelyardError,
+    NoModelError,
     RegistryError,
     RegistryNotFoundError,
     RegistryUnavailableError,
@@ -31,7 +32,6 @@ from modelyard.serving.following.cache import Identity, identity
 from modelyard.serving.following.loader import Loader
 from modelyard.serving.model.holder import Holder
 from modelyard.serving.model.snapshot import Snapshot
-from modelyard.serving.problem import Problem
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +53,14 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class FollowerReport:
-    """Where the follower stands.
+    """What the last pass found.
 
-    `stale` says that the registry has not confirmed, in the last pass, that what is served is what
-    `MODEL_URI` means.
+    Attributes:
+        state: how it ended.
+        stale: it did not confirm that what is served is what `MODEL_URI` means.
+        checked_at: when the registry last answered.
+        wanted_version: the version that `MODEL_URI` meant then.
+        error: why the pass failed, or why the version is refused.
     """
 
     state: State = State.STARTING
@@ -70,9 +74,14 @@ class Follower:
     """Follows one address.
 
     Args:
-        loader: resolves and loads, blocking.
+        loader: resolves and loads; its calls block.
         holder: gets each new snapshot.
-        interval_s: seconds between two passes, jittered by a quarter.
+        interval_s: seconds between two passes, give or take a quarter.
+
+    Attributes:
+        uri: the address.
+        report: what the last pass found.
+        loads: how often a load ended in which way, for metrics.
     """
 
     def __init__(self, loader: Loader, holder: Holder, interval_s: float) -> None:
@@ -92,13 +101,13 @@ class Follower:
     # -- life ----------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Serve what was served last, if the cache has it, and begin to follow."""
+        """Serve the version that was served last, if the cache has it, and start following."""
         remembering = asyncio.create_task(self._serve_remembered(), name="remember")
         await asyncio.wait({remembering}, timeout=_FIRST_LOAD_S)
         self._task = asyncio.create_task(self._follow(remembering), name="follower")
 
     async def stop(self) -> None:
-        """End the task; a call of the registry that is under way is left to itself."""
+        """End the task; a call to the registry in progress is not waited for."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
@@ -106,22 +115,22 @@ class Follower:
             self._next_pass.cancel()
 
     async def reload(self) -> FollowerReport:
-        """Make a pass now, and forget that the version was refused.
+        """Make a pass now, in which a refused version gets another chance.
 
-        Whoever asks before that pass has begun shares it: fifty at once make one load, and each
-        sees the alias as it was after they asked.
+        Callers that ask before the pass has begun share it: fifty at once cause one load, and each
+        sees the alias as it is after its call.
         """
         if self._next_pass is None:
             self._next_pass = asyncio.get_running_loop().create_future()
             self._wake.set()
         return await asyncio.shield(self._next_pass)
 
-    def absence(self) -> ModelyardError:
-        """Why there is no model to answer with, and what mends it."""
+    def absence(self) -> NoModelError:
+        """Why no model is served, and what to do about it."""
         error = self.report.error
         match self.report.state:
             case State.STARTING:
-                detail, fix = f"The server has just started and looks for {self.uri}.", ""
+                detail, fix = f"The server has just started and is looking for {self.uri}.", ""
             case State.NOT_FOUND:
                 detail = f"No model is promoted under {self.uri} yet."
                 fix = (
@@ -131,7 +140,7 @@ class Follower:
             case _:
                 detail = f"No model is served yet under {self.uri}."
                 fix = error.sentence() if error else ""
-        return Problem("no-model", 503, "No model is served", detail, fix=fix)
+        return NoModelError(detail, fix=fix)
 
     # -- passes --------------------------------------------------------------------------------
 
@@ -152,7 +161,7 @@ class Follower:
     def _delay_s(self) -> float:
         longest = max(_LONGEST_DELAY_S, self._interval_s)
         if self._holder.snapshot is None:
-            longest = self._interval_s  # whoever serves nothing yet has somebody waiting
+            longest = self._interval_s  # clients are waiting for the first model
         delay = min(self._interval_s * 2.0**self._failures, longest)
         return delay * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - no secret
 
@@ -221,10 +230,10 @@ class Follower:
         if served is None or error is None:
             return
         if predecessor is None or identity(predecessor) == identity(served.version):
-            return  # nothing better: it is served as often as it lives
+            return  # there is nothing better: it is served whenever its processes live
         try:
             snapshot = await in_daemon(lambda: self._loader.load(predecessor, None), "fall-back")
-        except Exception as failure:  # noqa: BLE001 - the failed version is all there is
+        except Exception as failure:  # noqa: BLE001 - whatever it is, the failed version stays
             log.warning("Version %s could not be served again: %s", predecessor.version, failure)
             return
         log.error(
@@ -252,7 +261,7 @@ class Follower:
                 )
 
     def _tell(self, state: State, error: ModelyardError | None, wanted: str | None) -> None:
-        """Report how a pass ended, and log it when it ended otherwise than the one before."""
+        """Report how a pass ended; log it when it ended differently from the one before."""
         before = self.report
         answered = state is not State.UNREACHABLE
         self.report = FollowerReport(
@@ -272,7 +281,7 @@ class Follower:
 
 
 def _failure(served: Snapshot) -> ModelyardError | None:
-    """Why a version that was loaded should not be served any more."""
+    """Why a loaded version should no longer be served; None while it is good."""
     if served.queued is None or not served.queued.failure:
         return None
     return ModelRefusedError(f"Version {served.version.version}: {served.queued.failure}")
@@ -284,5 +293,5 @@ def _unreachable_or_failed(error: ModelyardError) -> State:
 
 def _unexpected(error: Exception) -> ModelyardError:
     return RegistryError(
-        f"Something unforeseen went wrong ({type(error).__name__}); the server's log has it."
+        f"Something unexpected went wrong ({type(error).__name__}); the server's log says what."
     )
