@@ -13,7 +13,8 @@ import pytest
 from modelyard.contract import Feature, FeatureType
 from modelyard.errors import GateRefusedError
 from modelyard.registry import RegistryClient
-from modelyard.registry.promotion import history, promote
+from modelyard.registry.moves import moves_of
+from modelyard.registry.promotion import promote
 from modelyard.registry.verdict import CHAMPION_TAG, NUMBERS_TAG, SENTENCE_TAG, VERDICT_TAG
 from modelyard.training.experiment import GateConfig
 from modelyard.training.judge.gate import Gate, Verdict
@@ -248,7 +249,7 @@ def test_the_verdict_is_on_the_version_and_stands_in_the_way_of_a_promotion(
     moved = promote(registry, name, "champion", version, who="ann", why="urgent", force=True)
     assert moved is not None
     assert moved.forced
-    assert history(registry, name, "champion")[-1].forced
+    assert moves_of(registry.registered_model(name), "champion")[-1].forced
 
 
 def test_a_champion_that_changed_meanwhile_is_judged_against_anew(
@@ -277,5 +278,5 @@ def test_a_version_that_passed_takes_the_alias(
     version = register(mlflow_url, name, ranking(*GOOD), tags=verdict.tags())
     assert registry.version(name, version).tags[CHAMPION_TAG] == "none"
     assert hand_over(registry, judge, version, verdict, "ann", lambda line: None)
-    (move,) = history(registry, name, "champion")
+    (move,) = moves_of(registry.registered_model(name), "champion")
     assert (move.moved_to, move.who, move.forced) == (version, "ann", False)

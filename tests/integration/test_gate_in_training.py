@@ -7,7 +7,7 @@ import json
 import pytest
 
 from modelyard.registry import RegistryClient
-from modelyard.registry.promotion import history
+from modelyard.registry.moves import moves_of
 from modelyard.registry.verdict import CHAMPION_TAG, SENTENCE_TAG, VERDICT_TAG
 from support.checkout import Checkout, copy_tree
 
@@ -56,11 +56,11 @@ def test_a_refused_version_is_registered_with_its_verdict_and_the_champion_stays
 def test_a_person_promotes_what_training_only_judged_or_tried(
     checkout: Checkout, champion: str, registry: RegistryClient, mode: str, judged: str | None
 ):
-    before = history(registry, MODEL, "champion")
+    before = moves_of(registry.registered_model(MODEL), "champion")
     done = checkout.train(MODEL, "--promote", mode)
     assert done.returncode == 0, done.stderr
     assert next(registry.versions(MODEL)).tags.get(VERDICT_TAG) == judged
-    assert history(registry, MODEL, "champion") == before
+    assert moves_of(registry.registered_model(MODEL), "champion") == before
 
 
 def test_another_word_than_the_three_is_exit_code_2(checkout: Checkout):

@@ -21,7 +21,8 @@ from modelyard.errors import (
     RegistryUnavailableError,
 )
 from modelyard.registry import RegistryClient, parse_model_uri
-from modelyard.registry.promotion import Promotion, history, promote, rollback
+from modelyard.registry.moves import AliasMove, moves_of
+from modelyard.registry.promotion import promote, rollback
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_promotion_moves_the_alias_and_is_on_record(registry: RegistryClient, mo
     promote(registry, model, "champion", "1", who="ann", why="first")
     promote(registry, model, "champion", "3", who="bob", why="better recall")
     assert registry.resolve(parse_model_uri(f"models:/{model}@champion")).version == "3"
-    moves = history(registry, model, "champion")
+    moves = moves_of(registry.registered_model(model), "champion")
     assert [(m.moved_from, m.moved_to, m.who, m.why) for m in moves] == [
         ("", "1", "ann", "first"),
         ("1", "3", "bob", "better recall"),
@@ -54,7 +55,7 @@ def test_promoting_what_is_promoted_changes_and_records_nothing(
 ):
     assert promote(registry, model, "champion", "2", who="ann", why="") is not None
     assert promote(registry, model, "champion", "2", who="ann", why="") is None
-    assert len(history(registry, model, "champion")) == 1
+    assert len(moves_of(registry.registered_model(model), "champion")) == 1
 
 
 def test_rollbacks_go_back_one_version_each(registry: RegistryClient, model: str):
@@ -66,7 +67,7 @@ def test_rollbacks_go_back_one_version_each(registry: RegistryClient, model: str
     assert registry.aliased(model, "champion").version == "1"
     with pytest.raises(RegistryNotFoundError, match="No earlier version"):
         rollback(registry, model, "champion", who="bob", why="")
-    moves = history(registry, model, "champion")
+    moves = moves_of(registry.registered_model(model), "champion")
     assert [(m.moved_from, m.moved_to) for m in moves] == [
         *(("", "1"), ("1", "2"), ("2", "3")),
         *(("3", "2"), ("2", "1")),
@@ -151,7 +152,7 @@ def test_who_is_overtaken_is_told_by_whom_and_both_moves_are_on_record(
     assert f"{model}@champion is at version 3" in caught.value.detail
     assert "your move to version 2, which is on record" in caught.value.detail
     assert registry.aliased(model, "champion").version == "3"
-    moves = {(m.moved_to, m.who) for m in history(registry, model, "champion")}
+    moves = {(m.moved_to, m.who) for m in moves_of(registry.registered_model(model), "champion")}
     assert moves == {("1", "ann"), ("2", "ann"), ("3", "bob")}
 
 
@@ -162,7 +163,9 @@ def test_a_move_right_before_ours_is_where_ours_came_from(
     with Interrupted(mlflow_url) as late:
         late.before = lambda: promote(registry, model, "champion", "3", who="bob", why="")
         promote(late, model, "champion", "2", who="ann", why="")
-    moves = [(m.moved_from, m.moved_to) for m in history(registry, model, "champion")]
+    moves = [
+        (m.moved_from, m.moved_to) for m in moves_of(registry.registered_model(model), "champion")
+    ]
     assert moves == [("", "1"), ("1", "3"), ("3", "2")]
 
 
@@ -188,12 +191,15 @@ def test_a_record_follows_the_last_one_even_where_a_clock_lags(
     registry: RegistryClient, model: str
 ):
     tomorrow = datetime.now(UTC) + timedelta(days=1)
-    ahead = Promotion("champion", "", "1", tomorrow.isoformat(), "clock ahead", "")
+    ahead = AliasMove("champion", "", "1", tomorrow.isoformat(), "clock ahead", "")
     registry.set_alias(model, "champion", "1")
     key = f"modelyard.promotion.champion.{tomorrow:%Y%m%dT%H%M%S.%f}.abc"
     registry.set_model_tag(model, key, json.dumps(asdict(ahead)))
     promote(registry, model, "champion", "2", who="ann", why="")
-    assert [m.moved_to for m in history(registry, model, "champion")] == ["1", "2"]
+    assert [m.moved_to for m in moves_of(registry.registered_model(model), "champion")] == [
+        "1",
+        "2",
+    ]
     assert rollback(registry, model, "champion", who="ann", why="").moved_to == "1"
 
 
@@ -222,7 +228,7 @@ def test_promotions_at_once_are_all_on_record(registry: RegistryClient, model: s
 
     with ThreadPoolExecutor(8) as pool:
         moved = list(pool.map(move, ["1", "2", "3"] * 4))
-    assert len(history(registry, model, "champion")) == sum(moved)
+    assert len(moves_of(registry.registered_model(model), "champion")) == sum(moved)
     assert registry.aliased(model, "champion").version in {"1", "2", "3"}
 
 
@@ -240,7 +246,7 @@ def test_two_first_promotions_at_once_both_happen(
             ]
             errors = [run.exception() for run in runs]
         assert all(e is None or isinstance(e, AliasOvertakenError) for e in errors), errors
-        assert len(history(registry, model, alias)) == 2
+        assert len(moves_of(registry.registered_model(model), alias)) == 2
 
 
 class WaitOnce:

@@ -20,7 +20,7 @@ import pytest
 from modelyard.provenance import read_pointer
 from modelyard.registry import RegistryClient, read_manifest, verify_files
 from modelyard.registry.manifest import DIGEST_TAG
-from modelyard.registry.promotion import history
+from modelyard.registry.moves import moves_of
 from support.network import free_port
 from support.servers import ROOT, Store
 
@@ -101,7 +101,7 @@ def test_a_run_is_traceable_from_its_version_and_its_model_is_whole(
     onnxruntime.InferenceSession(tmp_path / "model/model.onnx")
     mlflow.onnx.load_model(str(tmp_path / "model"))  # MLflow itself can load it, too
 
-    (move,) = history(registry, "traced", "champion")
+    (move,) = moves_of(registry.registered_model("traced"), "champion")
     assert (move.moved_from, move.moved_to) == ("", "1")
 
 
@@ -130,7 +130,7 @@ def test_two_trainings_at_once_give_two_versions_and_one_champion(
     assert sorted(version.version for version in versions) == ["1", "2"]
     assert len({version.run_id for version in versions}) == 2
     assert registry.aliases("twins")["champion"] in {"1", "2"}
-    assert len(history(registry, "twins", "champion")) == 2
+    assert len(moves_of(registry.registered_model("twins"), "champion")) == 2
 
 
 def test_a_stopped_training_is_killed_in_mlflow_and_registers_nothing(

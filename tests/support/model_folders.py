@@ -23,7 +23,7 @@ from modelyard.registry.fetch import Verification
 from modelyard.registry.manifest import DIGEST_TAG
 from modelyard.scoring.bundle import open_bundle
 from modelyard.scoring.rows.decoder import RowDecoder
-from modelyard.serving.model.snapshot import Lineage, Snapshot
+from modelyard.serving.model.snapshot import Origin, Snapshot
 
 NAME = "toy"
 URI = parse_model_uri(f"models:/{NAME}@champion")
@@ -143,7 +143,7 @@ def snapshot_of(folder: Path, number: int = 1) -> Snapshot:
         version=ModelVersion(NAME, str(number), "run", "", "READY", 0),
         contract=bundle.contract,
         contract_source=bundle.contract_source,
-        lineage=Lineage(),
+        origin=Origin(),
         verification=Verification.ABSENT,
         runner=bundle.runner,
         decoder=RowDecoder(bundle.contract),

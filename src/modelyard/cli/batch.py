@@ -20,7 +20,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from modelyard.cli.connection import CHAMPION, AsJson
+from modelyard.cli.connection import CHAMPION, JsonOption
 from modelyard.cli.output import show_json
 from modelyard.errors import ConfigError, ModelRefusedError
 from modelyard.registry import (
@@ -60,7 +60,7 @@ def batch(
     model_uri: Uri = "",
     batch_rows: BatchRows = 65_536,
     overwrite: Overwrite = False,
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Score a Parquet file of any size with a registered model version."""
     if missing := [name for name in _NEEDED if find_spec(name) is None]:

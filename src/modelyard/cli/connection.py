@@ -1,4 +1,4 @@
-"""What the registry commands share: their options, and the way to the registry."""
+"""What the registry commands share: their options, and the connection to the registry."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ from modelyard.registry import RegistryClient
 from modelyard.registry.lookup import only_model
 from modelyard.settings import CommandSettings, read_settings
 
-Model = Annotated[
+ModelOption = Annotated[
     str | None,
-    typer.Option(help="Registered model; by default MODEL_NAME, or the only one that there is."),
+    typer.Option(help="Registered model; default: MODEL_NAME, or the only registered model."),
 ]
-Alias = Annotated[str, typer.Option(help="The alias to look at or to move.")]
-Why = Annotated[str, typer.Option(help="The reason, for the record.")]
-AsJson = Annotated[bool, typer.Option("--json", help="JSON instead of a table, nothing shortened.")]
+AliasOption = Annotated[str, typer.Option(help="The alias to show or to move.")]
+ReasonOption = Annotated[str, typer.Option(help="The reason, for the record.")]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="JSON instead of a table, nothing shortened.")
+]
 
 CHAMPION = "champion"
 
 
 @contextmanager
 def open_registry(model: str | None) -> Iterator[tuple[RegistryClient, str]]:
-    """The registry that the environment names, and the name of the registered model that is meant.
+    """The registry that the environment names, and the name of the registered model to use.
 
     Raises:
-        ConfigError: neither `model` nor MODEL_NAME says which, and there are several.
-        EmptyRegistryError: neither says which, and there is none.
+        ConfigError: neither `model` nor MODEL_NAME names one, and there are several.
+        EmptyRegistryError: neither names one, and there is none.
     """
     settings = read_settings(CommandSettings)
     with RegistryClient.of(settings) as registry:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import typer
 
-from modelyard.cli.connection import AsJson
+from modelyard.cli.connection import JsonOption
 from modelyard.settings import DemoSettings, read_settings
 
 
@@ -26,7 +26,7 @@ def demo() -> None:
         typer.echo("\nstopped")
 
 
-def doctor(as_json: AsJson = False) -> None:
+def doctor(as_json: JsonOption = False) -> None:
     """Check that this machine can run the stack: expected, found, fix."""
     from modelyard.host.doctor.__main__ import main
 

@@ -1,14 +1,13 @@
-"""Where a version came from, as sections to read and as JSON."""
+"""The lineage of a model version, as sections to read and as JSON."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from modelyard.cli.output import moment
+from modelyard.cli.output import format_time
 from modelyard.registry.lineage import Lineage
 from modelyard.registry.manifest import DIGEST_TAG
 from modelyard.registry.verdict import SENTENCE_TAG, numbers_of
@@ -38,7 +37,7 @@ _PARTS = {
 
 
 def title(lineage: Lineage) -> str:
-    """Which version it is."""
+    """The name and number of the version."""
     return f"{lineage.version.name} version {lineage.version.version}"
 
 
@@ -49,20 +48,35 @@ def sections(lineage: Lineage) -> dict[str, dict[str, str]]:
         heading: {key.rpartition(".")[2]: tags[key] for key in keys if key in tags}
         for heading, keys in _PARTS.items()
     }
-    parts["code"].update(_found_commit(tags))
-    if changed := tags.get("git.changed", "").splitlines():
-        more = len(changed) - _SHOWN_FILES
-        parts["code"]["changed"] = "\n".join(
-            [*changed[:_SHOWN_FILES], *([f"and {more} more"] if more > 0 else [])]
+    parts["code"] |= _code(tags)
+    about = {
+        "created": f"{format_time(version.created)} UTC",
+        "status": version.status,
+        "aliases": ", ".join(version.aliases) or "none",
+    }
+    if lineage.moves:
+        about["history"] = "\n".join(
+            f"{format_time(move.at)} UTC  "
+            f"{'became' if move.moved_to == version.version else 'was no longer'} "
+            f"{move.alias}, by {move.who}{', forced' if move.forced else ''}"
+            f"{f': {move.why}' if move.why else ''}"
+            for move in lineage.moves
         )
+    verdict, _, reasons = tags.get(SENTENCE_TAG, "never judged").partition(": ")
+    gate = {"verdict": verdict}
+    if reasons:
+        gate["found"] = "\n".join(reasons.split("; "))
+    metrics = run.metrics if run else {}
+    shown = {k: f"{v:.6g}" for k, v in sorted(metrics.items()) if not k.endswith(_INTERVALS)}
+    if len(shown) < len(metrics):
+        shown["in all"] = f"{len(metrics)} (--json lists them)"
+    installed = dict(line.split("==", 1) for line in lineage.packages if "==" in line)
+    packages = {name: installed[name] for name in _MAIN_PACKAGES if name in installed}
+    if installed:
+        packages["in all"] = f"{len(installed)} (--json lists them)"
     return {
-        "version": {
-            "created": f"{moment(version.created_ms)} UTC",
-            "status": version.status,
-            "aliases": ", ".join(version.aliases) or "none",
-            **_moves(lineage),
-        },
-        "gate": _verdict(tags),
+        "version": about,
+        "gate": gate,
         "run": {}
         if run is None
         else {
@@ -73,9 +87,9 @@ def sections(lineage: Lineage) -> dict[str, dict[str, str]]:
             "took": f"{max(run.ended_ms - run.started_ms, 0) / 1000:.0f} s",
         },
         **parts,
-        "config": {} if not lineage.config else {"config.yaml": lineage.config.rstrip()},
-        "metrics": _metrics(run.metrics) if run else {},
-        "packages": _packages(lineage),
+        "config": {"config.yaml": lineage.config.rstrip()} if lineage.config else {},
+        "metrics": shown,
+        "packages": packages,
         "files (sha256)": {
             **dict(sorted(lineage.files.items())),
             "manifest.json": tags.get(DIGEST_TAG, "none registered"),
@@ -84,52 +98,26 @@ def sections(lineage: Lineage) -> dict[str, dict[str, str]]:
     }
 
 
-def _moves(lineage: Lineage) -> dict[str, str]:
-    number = lineage.version.version
-    said = [
-        f"{moment(move.at)} UTC  {'became' if move.moved_to == number else 'was no longer'} "
-        f"{move.alias}, by {move.who}{', forced' if move.forced else ''}"
-        f"{f': {move.why}' if move.why else ''}"
-        for move in lineage.moves
-    ]
-    return {"history": "\n".join(said)} if said else {}
-
-
-def _verdict(tags: Mapping[str, str]) -> dict[str, str]:
-    verdict, _, reasons = tags.get(SENTENCE_TAG, "never judged").partition(": ")
-    return {"verdict": verdict, **({"found": "\n".join(reasons.split("; "))} if reasons else {})}
-
-
-def _metrics(metrics: Mapping[str, float]) -> dict[str, str]:
-    shown = {k: f"{v:.6g}" for k, v in sorted(metrics.items()) if not k.endswith(_INTERVALS)}
-    hidden = len(metrics) - len(shown)
-    return {**shown, **({"in all": f"{len(metrics)} (--json lists them)"} if hidden else {})}
-
-
-def _packages(lineage: Lineage) -> dict[str, str]:
-    versions = dict(line.split("==", 1) for line in lineage.packages if "==" in line)
-    if not versions:
-        return {}
-    main = {name: versions[name] for name in _MAIN_PACKAGES if name in versions}
-    return {**main, "in all": f"{len(versions)} (--json lists them)"}
-
-
-def _found_commit(tags: Mapping[str, str]) -> dict[str, str]:
-    """Where no commit was recorded: the one of this checkout that has the same `src/`."""
-    if tags.get("git.commit", _UNKNOWN) != _UNKNOWN or "git.tree" not in tags:
-        return {}
-    commit = find_commit(Path.cwd(), tags["git.tree"])
-    return {"commit": f"not recorded; {commit} has the same src/"} if commit else {}
+def _code(tags: Mapping[str, str]) -> dict[str, str]:
+    """The commit where none was recorded but this checkout has the same `src/`; changed files."""
+    found = {}
+    if tags.get("git.commit", _UNKNOWN) == _UNKNOWN and "git.tree" in tags:
+        commit = find_commit(Path.cwd(), tags["git.tree"])
+        found = {"commit": f"not recorded; {commit} has the same src/"} if commit else {}
+    if changed := tags.get("git.changed", "").splitlines():
+        more = len(changed) - _SHOWN_FILES
+        listed = changed[:_SHOWN_FILES] + ([f"and {more} more"] if more > 0 else [])
+        found["changed"] = "\n".join(listed)
+    return found
 
 
 def facts(lineage: Lineage) -> dict[str, Any]:
     """Everything, for JSON."""
     version, run, tags = lineage.version, lineage.run, lineage.tags
-    created = datetime.fromtimestamp(version.created_ms / 1000, UTC)
     return {
         "model": version.name,
         "version": version.version,
-        "created": created.isoformat(timespec="seconds"),
+        "created": version.created.isoformat(timespec="seconds"),
         "status": version.status,
         "aliases": list(version.aliases),
         "moves": [asdict(move) for move in lineage.moves],

@@ -16,12 +16,12 @@ from modelyard.cli import (
     batch,
     demo,
     promotion,
-    registry,
     reproduce,
     status,
     trace,
     traffic,
     training,
+    versions,
 )
 from modelyard.cli.run import run
 
@@ -49,7 +49,7 @@ def show_version(
 
 
 training.add_commands(app)
-registry.add_commands(app)
+versions.add_commands(app)
 status.add_commands(app)
 promotion.add_commands(app)
 traffic.add_commands(app)

@@ -1,4 +1,4 @@
-"""How commands show what they found: a table on a terminal, plain columns in a pipe, or JSON."""
+"""How commands print results: a table on a terminal, plain columns in a pipe, or JSON."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-_SHORT = 7  # as git does it
+_SHORT = 7  # as git shortens
 _GAP = "  "
 
 Rows = Sequence[Mapping[str, str]]
 
 
 def show_json(value: Any) -> None:
-    """`value` as JSON on standard output."""
+    """Print `value` as JSON."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def show_rows(title: str, rows: Rows, *, wrap: Sequence[str] = ()) -> None:
-    """`rows`, whose keys are the columns; one line each, save for the columns in `wrap`."""
+    """Print `rows`, whose keys are the columns: one line each, except for the columns in `wrap`."""
     if not rows:
         typer.echo(f"{title}: none")
     elif sys.stdout.isatty():
@@ -36,11 +36,15 @@ def show_rows(title: str, rows: Rows, *, wrap: Sequence[str] = ()) -> None:
             table.add_row(*row.values())
         Console(highlight=False, markup=False).print(table)
     else:
-        _show_plain(rows)
+        header = {column: column for column in rows[0]}
+        widths = {column: max(len(row[column]) for row in (header, *rows)) for column in header}
+        for row in (header, *rows):
+            cells = (" ".join(row[column].split()).ljust(widths[column]) for column in header)
+            typer.echo(_GAP.join(cells).rstrip())
 
 
 def show_fields(title: str, sections: Mapping[str, Mapping[str, str]]) -> None:
-    """Named values under headings; long ones are wrapped on a terminal."""
+    """Print named values under headings; a terminal wraps long ones."""
     terminal = sys.stdout.isatty()
     console = Console(highlight=False, markup=False, soft_wrap=not terminal)
     console.print(title, style="bold")
@@ -64,26 +68,12 @@ def show_fields(title: str, sections: Mapping[str, Mapping[str, str]]) -> None:
         console.print(grid)
 
 
-def short(identifier: str) -> str:
+def shorten(identifier: str) -> str:
     """The first characters of a hash or an id, enough to tell two apart by eye."""
     return identifier[:_SHORT]
 
 
-def moment(at: int | str) -> str:
-    """A time in milliseconds or in ISO 8601, to the minute, UTC; empty for none."""
-    if not at:
-        return ""
-    moment = (
-        datetime.fromisoformat(at)
-        if isinstance(at, str)
-        else datetime.fromtimestamp(at / 1000, UTC)
-    )
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}"
-
-
-def _show_plain(rows: Rows) -> None:
-    header = {column: column for column in rows[0]}
-    widths = {column: max(len(row[column]) for row in (header, *rows)) for column in header}
-    for row in (header, *rows):
-        cells = (" ".join(row[column].split()).ljust(widths[column]) for column in header)
-        typer.echo(_GAP.join(cells).rstrip())
+def format_time(time: datetime | str) -> str:
+    """A time, or its ISO 8601 text, to the minute in UTC."""
+    at = datetime.fromisoformat(time) if isinstance(time, str) else time
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}"

@@ -1,4 +1,4 @@
-"""What every prediction server by itself says that it serves."""
+"""What each prediction server reports that it serves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,8 +16,8 @@ _MOST = 64
 
 
 @dataclass(frozen=True)
-class Replica:
-    """One server: what it serves, since when, and what keeps it from serving what it should.
+class ServerStatus:
+    """One server: what it serves, since when, and why it does not serve what it should.
 
     `version` and `since` (ISO 8601) are empty while it serves nothing, `why` while all is well.
     """
@@ -37,33 +36,41 @@ class Replica:
         if not self.version:
             return self.why
         since = datetime.fromisoformat(self.since).astimezone(UTC)
-        said = f"{self.model} version {self.version} since {since:%Y-%m-%d %H:%M:%S} UTC"
+        text = f"{self.model} version {self.version} since {since:%Y-%m-%d %H:%M:%S} UTC"
         if self.wanted not in ("", self.version):
-            said += f", not {self.wanted}"
-        return f"{said} ({self.why})" if self.why else said
+            text += f", not {self.wanted}"
+        return f"{text} ({self.why})" if self.why else text
 
 
-def ask_replicas(hosts: Sequence[str]) -> list[Replica]:
-    """Ask every server behind every one of the `hosts` (NAME:PORT), all at once.
+def ask_replicas(hosts: Sequence[str]) -> list[ServerStatus]:
+    """Ask every server behind each of the `hosts` (NAME:PORT), all at once.
 
-    A name that stands for no address has no server; each address of a name is a server of its own.
+    Each address of a name is a server of its own; a name without an address has none.
     """
-    found = [(host, ip) for host in hosts for ip in _addresses(host)]
+    found = [(urlsplit(f"//{host}"), ip) for host in hosts for ip in _addresses(host)]
     if not found:
         return []
+    urls = [f"http://{f'[{ip}]' if ':' in ip else ip}:{parts.port}" for parts, ip in found]
+    services = [parts.hostname or parts.netloc for parts, _ in found]
     with ThreadPoolExecutor(min(len(found), _MOST)) as pool:
-        return sorted(pool.map(_ask, found), key=_order)
+        names = pool.map(_container_name, [ip for _, ip in found])
+        statuses = pool.map(ask_server, urls, services, names)
+        # by the length of the name first: 2 comes before 10
+        return sorted(statuses, key=lambda one: (one.service, len(one.name), one.name))
 
 
-def ask(url: str, service: str = "", name: str = "") -> Replica:
-    """Ask the server at `url`, or whichever one a gateway there chooses."""
-    unknown = Replica(service, name, url)
+def ask_server(url: str, service: str = "", name: str = "") -> ServerStatus:
+    """Ask the server at `url`, or the one that a gateway there chooses."""
+    unknown = ServerStatus(service, name, url)
     try:
         answer = httpx.get(f"{url}/model", timeout=_TIMEOUT_S)
         body = answer.json()
         if answer.status_code != httpx.codes.OK:
             return replace(unknown, why=str(body.get("detail", answer.status_code)))
-        why = _why(body)
+        follower = body.get("follower") or {}
+        why = "stale: the registry has not confirmed it" if body.get("stale") else ""
+        if error := body.get("last_error"):
+            why = f"{follower.get('state', 'not following')}: {error}"
         health = httpx.get(f"{url}/health", timeout=_TIMEOUT_S)
         if health.status_code != httpx.codes.OK:
             why = str(health.json().get("detail", health.status_code))
@@ -72,42 +79,23 @@ def ask(url: str, service: str = "", name: str = "") -> Replica:
             model=str(body["name"]),
             version=str(body["version"]),
             since=str(body["loaded_at"]),
-            wanted=str((body.get("follower") or {}).get("wanted_version") or ""),
+            wanted=str(follower.get("wanted_version") or ""),
             why=why,
         )
     except (httpx.HTTPError, ValueError, KeyError, AttributeError) as error:
         return replace(unknown, why=f"no answer ({type(error).__name__})")
 
 
-def disagreement(replicas: Iterable[Replica]) -> str:
+def disagreement(statuses: Iterable[ServerStatus]) -> str:
     """A sentence when servers of one service serve different versions; else empty."""
     versions: dict[str, set[str]] = {}
-    for replica in replicas:
-        versions.setdefault(replica.service, set()).add(replica.version or "nothing")
+    for status in statuses:
+        versions.setdefault(status.service, set()).add(status.version or "nothing")
     return "; ".join(
         f"{service} serves {' and '.join(sorted(found))}"
         for service, found in versions.items()
         if len(found) > 1
     )
-
-
-def _why(body: dict[str, Any]) -> str:
-    """What the body of `/model` says about a version that should be served and is not."""
-    if error := body.get("last_error"):
-        state = (body.get("follower") or {}).get("state", "not following")
-        return f"{state}: {error}"
-    return "stale: the registry has not confirmed it" if body.get("stale") else ""
-
-
-def _order(replica: Replica) -> tuple[str, int, str]:
-    return replica.service, len(replica.name), replica.name  # so that 2 comes before 10
-
-
-def _ask(place: tuple[str, str]) -> Replica:
-    host, ip = place
-    parts = urlsplit(f"//{host}")
-    address = f"[{ip}]:{parts.port}" if ":" in ip else f"{ip}:{parts.port}"
-    return ask(f"http://{address}", parts.hostname or host, _name(ip))
 
 
 def _addresses(host: str) -> list[str]:
@@ -119,7 +107,7 @@ def _addresses(host: str) -> list[str]:
     return sorted({str(place[4][0]) for place in found})
 
 
-def _name(ip: str) -> str:
+def _container_name(ip: str) -> str:
     """The container's name, which Docker's DNS knows; the address where there is none."""
     try:
         return socket.gethostbyaddr(ip)[0].split(".")[0]

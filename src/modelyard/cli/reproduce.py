@@ -11,7 +11,7 @@ from typing import IO, Annotated
 
 import typer
 
-from modelyard.cli.connection import AsJson, Model, open_registry
+from modelyard.cli.connection import JsonOption, ModelOption, open_registry
 from modelyard.cli.output import show_json
 from modelyard.errors import ConfigError, ReproductionError
 from modelyard.reproduction.advice import advise
@@ -27,7 +27,7 @@ def add_commands(app: typer.Typer) -> None:
 
 def reproduce(
     version: Annotated[str, typer.Argument(help="Number of the version.")],
-    model: Model = None,
+    model: ModelOption = None,
     code: Annotated[
         str,
         typer.Option(
@@ -36,7 +36,7 @@ def reproduce(
             "`git archive COMMIT` writes, and `make reproduce` hands over.",
         ),
     ] = "",
-    as_json: AsJson = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Rebuild VERSION from its recorded commit, data and config, and compare every file's sha256.
 

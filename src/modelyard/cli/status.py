@@ -1,4 +1,4 @@
-"""`modelyard status`: where the aliases point, and which server serves what."""
+"""`modelyard status`: where the aliases point, and what each server serves."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 
 import typer
 
-from modelyard.cli.connection import AsJson, Model, open_registry
-from modelyard.cli.output import moment, show_fields, show_json
-from modelyard.cli.replicas import Replica, ask, ask_replicas, disagreement
+from modelyard.cli.connection import JsonOption, ModelOption, open_registry
+from modelyard.cli.output import format_time, show_fields, show_json
+from modelyard.cli.replicas import ServerStatus, ask_replicas, ask_server, disagreement
 from modelyard.errors import RegistryError, RegistryNotFoundError
 from modelyard.registry import RegisteredModel
 from modelyard.registry.lookup import TRAIN_FIRST, EmptyRegistryError, find_model
@@ -19,15 +19,15 @@ from modelyard.traffic.report import Report, ask_traffic
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What was seen; `model` is None while the registry does not tell, and `trouble` says why."""
+class _StackStatus:
+    """What was found; `model` is None while the registry does not answer: `trouble` says why."""
 
     settings: CommandSettings
     name: str
     model: RegisteredModel | None
     trouble: RegistryError | None
-    server: Replica
-    replicas: Sequence[Replica]
+    server: ServerStatus
+    replicas: Sequence[ServerStatus]
     traffic: Report | None
 
 
@@ -36,21 +36,31 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(status)
 
 
-def status(model: Model = None, as_json: AsJson = False) -> None:
+def status(model: ModelOption = None, as_json: JsonOption = False) -> None:
     """Show where the aliases point, since when and by whom, and what each server serves.
 
-    Servers are shown also while the registry does not answer; the exit code is 6 then.
+    Servers are shown also while the registry does not answer; the exit code is then 6.
     """
-    seen = _look(model)
+    found = _ask_stack(model)
     if as_json:
-        show_json(_facts(seen))
+        show_json(
+            {
+                "model": found.name,
+                "aliases": None if found.model is None else dict(found.model.aliases),
+                "registry": found.settings.mlflow_tracking_uri,
+                "registry trouble": found.trouble.detail if found.trouble else "",
+                "server": asdict(found.server),
+                "replicas": [asdict(replica) for replica in found.replicas],
+                "traffic": found.traffic.model_dump(mode="json") if found.traffic else None,
+            }
+        )
     else:
-        show_fields(seen.name or "no model is named", _sections(seen))
-    if seen.trouble is not None:
-        raise seen.trouble
+        show_fields(found.name or "no model is named", _sections(found))
+    if found.trouble is not None:
+        raise found.trouble
 
 
-def _look(model: str | None) -> _Seen:
+def _ask_stack(model: str | None) -> _StackStatus:
     settings = read_settings(CommandSettings)
     name, found, trouble = model or settings.model_name, None, None
     try:
@@ -62,58 +72,42 @@ def _look(model: str | None) -> _Seen:
         raise
     except RegistryError as error:
         trouble = error
-    return _Seen(
+    return _StackStatus(
         settings,
         name,
         found,
         trouble,
-        server=ask(settings.serving_url),
+        server=ask_server(settings.serving_url),
         replicas=ask_replicas(settings.replica_hosts),
         traffic=ask_traffic(settings.traffic_url) if settings.traffic_url else None,
     )
 
 
-def _facts(seen: _Seen) -> dict[str, object]:
+def _sections(found: _StackStatus) -> dict[str, dict[str, str]]:
+    settings = found.settings
+    replicas = {replica.name: replica.sentence() for replica in found.replicas}
+    if different := disagreement(found.replicas):
+        replicas["note"] = f"{different}: for a moment after a promotion, else see why above"
+    if settings.replica_hosts and not replicas:
+        replicas["none"] = "no prediction server runs: docker compose up -d --wait"
     return {
-        "model": seen.name,
-        "aliases": None if seen.model is None else dict(seen.model.aliases),
-        "registry": seen.settings.mlflow_tracking_uri,
-        "registry trouble": seen.trouble.detail if seen.trouble else "",
-        "server": asdict(seen.server),
-        "replicas": [asdict(replica) for replica in seen.replicas],
-        "traffic": seen.traffic.model_dump(mode="json") if seen.traffic else None,
+        "registry": {"address": settings.mlflow_tracking_uri, **_aliases(found)},
+        "server": {"address": settings.serving_url, "serves": found.server.sentence()},
+        "replicas": replicas,
+        "traffic": {"split": found.traffic.sentence()} if found.traffic else {},
     }
 
 
-def _sections(seen: _Seen) -> dict[str, dict[str, str]]:
-    settings = seen.settings
-    return {
-        "registry": {"address": settings.mlflow_tracking_uri, **_aliases(seen)},
-        "server": {"address": settings.serving_url, "serves": seen.server.sentence()},
-        "replicas": _replicas(seen.replicas) if settings.replica_hosts else {},
-        "traffic": {"split": seen.traffic.sentence()} if seen.traffic else {},
-    }
-
-
-def _aliases(seen: _Seen) -> dict[str, str]:
-    if seen.model is None:
-        return {"aliases": f"unknown: {seen.trouble.detail if seen.trouble else ''}"}
-    pointing = {f"@{alias}": _alias(seen.model, alias) for alias in sorted(seen.model.aliases)}
-    return pointing or {"aliases": f"none; {TRAIN_FIRST}"}
-
-
-def _alias(model: RegisteredModel, alias: str) -> str:
-    version, move = model.aliases[alias], last_move(model, alias)
-    if move is None or move.moved_to != version:
-        return f"version {version} (not moved by modelyard: nothing is on record)"
-    why = f": {move.why}" if move.why else ""
-    return f"version {version} since {moment(move.at)} UTC, by {move.who}{why}"
-
-
-def _replicas(replicas: Sequence[Replica]) -> dict[str, str]:
-    if not replicas:
-        return {"none": "no prediction server runs: docker compose up -d --wait"}
-    said = {replica.name: replica.sentence() for replica in replicas}
-    if different := disagreement(replicas):
-        said["note"] = f"{different}: for a moment after a promotion, else see why above"
-    return said
+def _aliases(found: _StackStatus) -> dict[str, str]:
+    if found.model is None:
+        return {"aliases": f"unknown: {found.trouble.detail if found.trouble else ''}"}
+    fields = {}
+    for alias, version in sorted(found.model.aliases.items()):
+        move = last_move(found.model, alias)
+        if move is None or move.moved_to != version:
+            text = f"version {version} (not moved by modelyard: nothing is on record)"
+        else:
+            why = f": {move.why}" if move.why else ""
+            text = f"version {version} since {format_time(move.at)} UTC, by {move.who}{why}"
+        fields[f"@{alias}"] = text
+    return fields or {"aliases": f"none; {TRAIN_FIRST}"}

@@ -9,17 +9,16 @@ from typing import Annotated
 
 import typer
 
-from modelyard.cli.connection import AsJson, Model, open_registry
+from modelyard.cli.connection import JsonOption, ModelOption, open_registry
 from modelyard.cli.lineage import facts, sections, title
 from modelyard.cli.output import show_fields, show_json
 from modelyard.errors import RegistryNotFoundError
 from modelyard.prediction_log.search import LoggedPrediction, find_predictions, log_files
 from modelyard.registry import RegistryClient
-from modelyard.registry.lineage import Lineage
-from modelyard.registry.lineage import trace as trace_version
+from modelyard.registry.lineage import Lineage, read_lineage
 from modelyard.settings import CommandSettings, read_settings
 
-Wanted = Annotated[
+SubjectArgument = Annotated[
     str,
     typer.Argument(
         metavar="VERSION|ALIAS|REQUEST_ID",
@@ -34,7 +33,7 @@ def add_commands(app: typer.Typer) -> None:
     app.command()(trace)
 
 
-def trace(wanted: Wanted, model: Model = None, as_json: AsJson = False) -> None:
+def trace(subject: SubjectArgument, model: ModelOption = None, as_json: JsonOption = False) -> None:
     """Print where a version, or the answer to a request, came from.
 
     Commit, data, config, metrics, packages, image and the gate's verdict; of a request also when it
@@ -43,9 +42,9 @@ def trace(wanted: Wanted, model: Model = None, as_json: AsJson = False) -> None:
     answered: list[LoggedPrediction] = []
     with open_registry(model) as (registry, name):
         try:
-            lineages = [trace_version(registry, name, _number(registry, name, wanted))]
+            lineages = [read_lineage(registry, name, _number(registry, name, subject))]
         except RegistryNotFoundError as error:
-            answered = _find(wanted, error)
+            answered = _find(subject, error)
             lineages = _lineages(registry, answered)
     if not as_json:
         for lineage in lineages:
@@ -96,7 +95,7 @@ def _lineages(registry: RegistryClient, answered: Sequence[LoggedPrediction]) ->
     found = []
     for one in {(one.model, one.version): one for one in answered}.values():
         try:
-            found.append(trace_version(registry, one.model, one.version))
+            found.append(read_lineage(registry, one.model, one.version))
         except RegistryNotFoundError as error:
             raise RegistryNotFoundError(
                 f"{one.model} version {one.version} answered this request at "

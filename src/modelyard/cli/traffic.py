@@ -1,7 +1,8 @@
 """`modelyard traffic`: how predictions are split between champion and challenger.
 
-It runs in the service `traffic`, which alone reaches the gateway's control socket (`make traffic`):
-`python -m modelyard.cli.traffic`, because the serving image has not what other commands import.
+It runs in the service `traffic`, the only one that reaches the gateway's control socket
+(`make traffic`), as `python -m modelyard.cli.traffic`: the serving image lacks what other commands
+import.
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ import typer
 from pydantic import ValidationError
 from typer.core import TyperCommand
 
-from modelyard.cli.connection import AsJson
-from modelyard.cli.output import moment, show_fields, show_json, show_rows
+from modelyard.cli.connection import JsonOption, ReasonOption
+from modelyard.cli.output import format_time, show_fields, show_json, show_rows
 from modelyard.cli.run import run
 from modelyard.errors import ConfigError, TrafficError
 from modelyard.settings import TrafficSettings, read_settings
@@ -24,7 +25,7 @@ from modelyard.traffic.report import ArmReport, Report, ask_traffic
 _APPLIED_WITHIN_S = 5.0
 _ASK_EVERY_S = 0.05
 _SHOWN_CLASSES = 4
-_USUAL_PERCENT = {"--canary": "10", "--ab": "50"}
+_DEFAULT_PERCENT = {"--canary": "10", "--ab": "50"}
 _UP = "docker compose --profile challenger up -d --wait, then make traffic ARGS=..."
 
 
@@ -32,14 +33,14 @@ class _TrafficCommand(TyperCommand):
     """Takes `--canary` and `--ab` without a number, which Typer's options cannot."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Say the usual number where none is said."""
-        whole: list[str] = []
+        """Add the default number where there is none."""
+        complete: list[str] = []
         for index, word in enumerate(args):
-            whole.append(word)
+            complete.append(word)
             is_bare = index + 1 == len(args) or args[index + 1].startswith("-")
-            if is_bare and word in _USUAL_PERCENT:
-                whole.append(_USUAL_PERCENT[word])
-        return super().parse_args(ctx, whole)
+            if is_bare and word in _DEFAULT_PERCENT:
+                complete.append(_DEFAULT_PERCENT[word])
+        return super().parse_args(ctx, complete)
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -51,47 +52,47 @@ def traffic(
     canary: Annotated[
         float | None,
         typer.Option(
-            metavar="[PERCENT]", help="Percent of predictions that go to the challenger; 10."
+            metavar="[PERCENT]", help="Percent of the requests that go to the challenger; 10."
         ),
     ] = None,
     ab: Annotated[
         float | None,
         typer.Option(
-            "--ab", metavar="[PERCENT]", help="Percent of keys; a key always meets one arm; 50."
+            "--ab", metavar="[PERCENT]", help="Percent of the keys; a key keeps its arm; 50."
         ),
     ] = None,
     by_header: Annotated[
         str | None,
         typer.Option(
-            help=f"Header with the key of --ab, {DEFAULT_HEADER} by default; without it: by lot."
+            help=f"Header with the key of --ab, {DEFAULT_HEADER} by default; without it: at random."
         ),
     ] = None,
     shadow: Annotated[
-        bool, typer.Option("--shadow", help="Copies to the challenger; the champion answers.")
+        bool, typer.Option("--shadow", help="The champion answers; the challenger gets copies.")
     ] = False,
     off: Annotated[bool, typer.Option("--off", help="The champion answers everything.")] = False,
-    why: Annotated[str, typer.Option(help="The reason, for the record.")] = "",
-    as_json: AsJson = False,
+    why: ReasonOption = "",
+    as_json: JsonOption = False,
 ) -> None:
-    """Show or change how predictions are split; no option shows."""
+    """Change how predictions are split; without an option, show it."""
     settings = read_settings(TrafficSettings)
-    wanted = [canary is not None, ab is not None, shadow, off]
-    if sum(wanted) > 1:
+    chosen = [canary is not None, ab is not None, shadow, off]
+    if sum(chosen) > 1:
         raise ConfigError(
             "Expected one of --canary, --ab, --shadow and --off, found more.",
-            fix="Say one of them; it replaces what was before.",
+            fix="Give one of them; it replaces the split that holds now.",
         )
     if by_header is not None and ab is None:
         raise ConfigError(
             "--by-header belongs to --ab.", fix="modelyard traffic --ab 50 --by-header NAME"
         )
-    if not any(wanted):
+    if not any(chosen):
         report = _ask(settings)
     else:
-        mode = (Mode.CANARY, Mode.AB, Mode.SHADOW, Mode.OFF)[wanted.index(True)]
+        mode = (Mode.CANARY, Mode.AB, Mode.SHADOW, Mode.OFF)[chosen.index(True)]
         header = (by_header or DEFAULT_HEADER) if mode is Mode.AB else None
         share = canary if canary is not None else ab
-        report = _change(settings, _plan(mode, share, header, settings.modelyard_user, why))
+        report = _apply(settings, _plan(mode, share, header, settings.modelyard_user, why))
     if as_json:
         show_json(report.model_dump(mode="json"))
     else:
@@ -109,14 +110,14 @@ def _plan(mode: Mode, share: float | None, header: str | None, who: str, why: st
             for fault in error.errors()
         ]
         raise ConfigError(
-            f"This is no split. {'; '.join(faults)}.",
+            f"The split is not valid. {'; '.join(faults)}.",
             fix="For example: modelyard traffic --canary 10",
         ) from error
 
 
-def _change(settings: TrafficSettings, plan: Plan) -> Report:
-    """Let `plan` hold and wait until the gateway does it."""
-    _ask(settings)  # nobody would carry the plan out
+def _apply(settings: TrafficSettings, plan: Plan) -> Report:
+    """Save `plan` and wait until the gateway follows it."""
+    _ask(settings)  # first: without the service, nothing would apply the plan
     PlanStore(settings.traffic_state_dir).write(plan)
     deadline = time.monotonic() + _APPLIED_WITHIN_S
     while True:
@@ -124,11 +125,11 @@ def _change(settings: TrafficSettings, plan: Plan) -> Report:
         if report.plan.id == plan.id and report.applied:
             return report
         if report.plan.aborted and report.plan.changed_at > plan.changed_at:
-            return report  # it was in force, and is over
+            return report  # it was in force and has ended already
         if time.monotonic() > deadline:
             raise TrafficError(
-                f"The split was noted, but the gateway does not follow it. {report.trouble}",
-                fix="It is followed as soon as the gateway answers: docker compose ps gateway",
+                f"The split is saved, but the gateway does not follow it. {report.trouble}",
+                fix="It takes effect as soon as the gateway answers: docker compose ps gateway",
             )
         time.sleep(_ASK_EVERY_S)
 
@@ -137,51 +138,44 @@ def _ask(settings: TrafficSettings) -> Report:
     report = ask_traffic(f"http://127.0.0.1:{settings.traffic_port}")
     if report is None:
         raise TrafficError(
-            "The service `traffic`, which splits the predictions, does not answer here.", fix=_UP
+            "The service `traffic`, which splits predictions, does not answer here.", fix=_UP
         )
     return report
 
 
 def _show(report: Report) -> None:
     plan = report.plan
-    since = f"since {moment(plan.changed_at.isoformat())} UTC" if plan.changed_by else ""
+    since = f"since {format_time(plan.changed_at)} UTC" if plan.changed_by else ""
     by = f"by {plan.changed_by}" if plan.changed_by else ""
+    challengers = f"{report.challengers or 'none is'} ready"
+    if not report.challengers and plan.mode is not Mode.OFF:
+        challengers += ": the champion answers everything; docker compose ps challenger"
+    keys, requests = "", report.with_key + report.without_key
+    if report.without_key:
+        keys = (
+            f"{report.without_key} of {requests} requests had none: they were assigned at random, "
+            "so a user may meet both arms"
+        )
+    elif requests:
+        keys = f"all {requests} requests had one"
     fields = {
         "split": plan.describe(),
         "set": ", ".join(filter(None, (since, by, "" if plan.aborted else plan.why))),
         "aborted": f"{plan.why}. {plan.aborted}" if plan.aborted else "",
         "trouble": report.trouble,
-        "challenger": _challengers(report),
+        "challenger": challengers,
         "copies dropped": str(report.copies_dropped or ""),
-        "keys": _keys(report),
+        "keys": keys,
     }
-    show_fields("traffic", {"gateway": {name: said for name, said in fields.items() if said}})
+    show_fields("traffic", {"gateway": {name: text for name, text in fields.items() if text}})
     typer.echo()
     rows = [_row("champion", report.champion), _row("challenger", report.challenger)]
     show_rows(f"since {report.counting_since:%Y-%m-%d %H:%M:%S} UTC", rows)
 
 
-def _challengers(report: Report) -> str:
-    if report.challengers:
-        return f"{report.challengers} ready"
-    if report.plan.mode is Mode.OFF:
-        return "none is ready"
-    return "none is ready: the champion answers everything; docker compose ps challenger"
-
-
-def _keys(report: Report) -> str:
-    requests = report.with_key + report.without_key
-    if not requests:
-        return ""
-    if not report.without_key:
-        return f"all {requests} requests had one"
-    return (
-        f"{report.without_key} of {requests} requests had none: "
-        "those were drawn by lot, and meet now this arm, now that"
-    )
-
-
 def _row(name: str, arm: ArmReport) -> dict[str, str]:
+    classified = sum(arm.classes.values())
+    frequent = sorted(arm.classes.items(), key=lambda each: -each[1])[:_SHOWN_CLASSES]
     return {
         "arm": name,
         "requests": str(arm.requests),
@@ -193,16 +187,10 @@ def _row(name: str, arm: ArmReport) -> dict[str, str]:
         "p10": _number(arm.p10_score),
         "p50": _number(arm.p50_score),
         "p90": _number(arm.p90_score),
-        "classes": _classes(arm),
+        "classes": ", ".join(f"{label} {rows / classified:.1%}" for label, rows in frequent)
+        if classified
+        else "-",
     }
-
-
-def _classes(arm: ArmReport) -> str:
-    rows = sum(arm.classes.values())
-    if not rows:
-        return "-"
-    often = sorted(arm.classes.items(), key=lambda each: -each[1])[:_SHOWN_CLASSES]
-    return ", ".join(f"{name} {n / rows:.1%}" for name, n in often)
 
 
 def _number(value: float | None) -> str:

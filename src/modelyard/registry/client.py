@@ -1,7 +1,7 @@
 """MLflow's registry and artifact store over its REST API, without importing mlflow.
 
 MLflow's own client costs a second and 130 MiB to import and blocks for minutes on a dead server;
-serving can afford neither. Only calls that the platform makes are here. Each one answers within
+serving can afford neither. Only the calls that the platform makes are here; each returns within
 `timeout_s` or raises. Protocol: https://mlflow.org/docs/latest/api_reference/rest-api.html
 """
 
@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -40,11 +40,11 @@ _CHUNK_BYTES = 1 << 20
 _DEEPEST_FOLDER = 32
 
 
-class RegistryClient:
+class RegistryClient(AbstractContextManager["RegistryClient"]):
     """A connection to one MLflow server; safe to share between threads.
 
-    Every method raises `RegistryUnavailableError` when the server does not answer in time and
-    `RegistryNotFoundError` when it has no such thing.
+    Every method raises `RegistryUnavailableError` when the server does not answer in time, and
+    `RegistryNotFoundError` when it does not have what was asked for.
     """
 
     def __init__(self, tracking_uri: str, timeout_s: float = 5.0) -> None:
@@ -56,15 +56,7 @@ class RegistryClient:
         """The connection that a process' settings name."""
         return cls(settings.mlflow_tracking_uri, settings.registry_timeout_s)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -74,7 +66,7 @@ class RegistryClient:
     # -- versions ------------------------------------------------------------------------------
 
     def resolve(self, uri: ModelUri) -> ModelVersion:
-        """The version that `uri` means now."""
+        """The version that `uri` points to now."""
         match uri.selector:
             case Selector.ALIAS:
                 return self.aliased(uri.name, uri.value)
@@ -83,7 +75,10 @@ class RegistryClient:
             case Selector.LATEST:
                 newest = next(self.versions(uri.name), None)
             case Selector.STAGE:
-                newest = self._newest_in_stage(uri.name, uri.value)
+                body = self._post(
+                    "registered-models/get-latest-versions", name=uri.name, stages=[uri.value]
+                )
+                newest = next(map(version_of, body.get("model_versions", [])), None)
         if newest is None:
             raise RegistryNotFoundError(
                 f"There is no version for {uri} in the registry at {self.tracking_uri}."
@@ -107,19 +102,15 @@ class RegistryClient:
 
     def versions(self, name: str) -> Iterator[ModelVersion]:
         """All versions of the model `name`, newest first; none when there is no such model."""
-        token, quotation = "", '"' if "'" in name else "'"
-        while True:
-            body = self._get(
-                "model-versions/search",
-                filter=f"name={quotation}{name}{quotation}",
+        quote_mark = '"' if "'" in name else "'"
+        return map(
+            version_of,
+            self._search(
+                "model-versions",
+                filter=f"name={quote_mark}{name}{quote_mark}",
                 order_by="version_number DESC",
-                max_results=100,
-                page_token=token,
-            )
-            yield from map(version_of, body.get("model_versions", []))
-            token = body.get("next_page_token", "")
-            if not token:
-                return
+            ),
+        )
 
     def registered_model(self, name: str) -> RegisteredModel:
         """The registered model `name` itself."""
@@ -134,27 +125,26 @@ class RegistryClient:
 
     def model_names(self) -> list[str]:
         """The names of all registered models."""
-        names: list[str] = []
-        token = ""
-        while True:
-            body = self._get("registered-models/search", max_results=100, page_token=token)
-            names += [str(model["name"]) for model in body.get("registered_models", [])]
-            token = body.get("next_page_token", "")
-            if not token:
-                return names
+        return [str(model["name"]) for model in self._search("registered-models")]
 
     def run(self, run_id: str) -> Run:
         """What the run `run_id` recorded."""
         return run_of(self._get("runs/get", run_id=run_id)["run"])
 
-    def _newest_in_stage(self, name: str, stage: str) -> ModelVersion | None:
-        body = self._post("registered-models/get-latest-versions", name=name, stages=[stage])
-        return next(map(version_of, body.get("model_versions", [])), None)
+    def _search(self, kind: str, **query: str) -> Iterator[dict[str, Any]]:
+        """Every entry that a search for `kind` finds, page by page."""
+        token = ""
+        while True:
+            body = self._get(f"{kind}/search", max_results=100, page_token=token, **query)
+            yield from body.get(kind.replace("-", "_"), [])
+            token = body.get("next_page_token", "")
+            if not token:
+                return
 
     # -- writing -------------------------------------------------------------------------------
 
     def set_alias(self, name: str, alias: str, version: str) -> None:
-        """Let `alias` point to `version`; the registry offers no compare-and-set."""
+        """Point `alias` to `version`; the registry offers no compare-and-set."""
         self._post("registered-models/alias", name=name, alias=alias, version=version)
 
     def set_version_tag(self, name: str, version: str, key: str, value: str) -> None:
@@ -168,23 +158,23 @@ class RegistryClient:
     # -- files ---------------------------------------------------------------------------------
 
     def files(self, version: ModelVersion) -> list[ArtifactFile]:
-        """Every file of `version`, folders walked; MLflow answers an empty list for lost files."""
+        """Every file of `version` in all its folders; empty where the store has lost them."""
         return list(self._walk(self._folder(version), PurePosixPath()))
 
     def download(self, version: ModelVersion, folder: Path) -> None:
-        """Fetch every file of `version` into `folder`, which is made.
+        """Fetch every file of `version` into `folder`, which is created.
 
         Raises:
-            RegistryNotFoundError: the registry knows the version, the store has no files for it.
+            RegistryNotFoundError: the version is registered, but the store has no files for it.
             ModelRefusedError: a file's name would lead out of `folder`.
         """
         source = self._folder(version)
         files = self.files(version)
         if not files:
             raise RegistryNotFoundError(
-                f"{version.name} version {version.version} is registered and its files are not in "
+                f"{version.name} version {version.version} is registered, but its files are not in "
                 f"the artifact store ({source}).",
-                fix="Train again, or put the store's backup back.",
+                fix="Train again, or restore the backup of the store.",
             )
         for file in files:
             target = folder / file.path
@@ -204,13 +194,7 @@ class RegistryClient:
         return self._text(f"{_PROXY_SCHEME.sub('', run.artifact_uri).strip('/')}/{path}")
 
     def _text(self, path: str) -> str:
-        try:
-            response = self._http.get(f"{_PROXY}/{quote(path)}")
-        except httpx.HTTPError as error:
-            raise self._unavailable(error) from error
-        if response.status_code != httpx.codes.OK:
-            raise self._refusal(response)
-        return response.text
+        return self._request("GET", f"{_PROXY}/{quote(path)}").text
 
     def _folder(self, version: ModelVersion) -> str:
         """Path of the version's files in the server's artifact proxy."""
@@ -261,18 +245,21 @@ class RegistryClient:
     def _post(self, path: str, **body: Any) -> dict[str, Any]:
         return self._answer("POST", f"{_API}/{path}", json=body)
 
-    def _answer(self, method: str, url: str, **request: Any) -> dict[str, Any]:
+    def _request(self, method: str, url: str, **request: Any) -> httpx.Response:
         try:
             response = self._http.request(method, url, **request)
         except httpx.HTTPError as error:
             raise self._unavailable(error) from error
         if response.status_code != httpx.codes.OK:
             raise self._refusal(response)
+        return response
+
+    def _answer(self, method: str, url: str, **request: Any) -> dict[str, Any]:
         try:
-            body = response.json()
+            body = self._request(method, url, **request).json()
         except ValueError as error:
             raise RegistryError(
-                f"{self.tracking_uri} answered something else than JSON: is it MLflow?"
+                f"{self.tracking_uri} did not answer with JSON: is it MLflow?"
             ) from error
         return body if isinstance(body, dict) else {}
 
@@ -289,10 +276,10 @@ class RegistryClient:
             code, message = str(body.get("error_code", "")), str(body.get("message", ""))
         except (ValueError, AttributeError):
             code, message = "", response.text[:200].strip()
-        # an unknown alias is reported as an invalid parameter
+        # MLflow reports an unknown alias as an invalid parameter
         unknown_alias = code == "INVALID_PARAMETER_VALUE" and "alias" in message
         if response.status_code == httpx.codes.NOT_FOUND or unknown_alias:
-            return RegistryNotFoundError(message or f"{response.url} is not there.")
+            return RegistryNotFoundError(message or f"{response.url} does not exist.")
         detail = f"MLflow answered {response.status_code}: {message or code}"
         if response.status_code >= httpx.codes.INTERNAL_SERVER_ERROR:
             return RegistryUnavailableError(detail)

@@ -1,4 +1,4 @@
-"""Everything the registry knows about one version: where it came from and what became of it."""
+"""Everything on record about one model version: where it came from and how aliases moved."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from modelyard.errors import RegistryError, RegistryUnavailableError
 from modelyard.registry.client import RegistryClient
 from modelyard.registry.lookup import find_version
 from modelyard.registry.manifest import FILE_NAME as MANIFEST_FILE
-from modelyard.registry.moves import Promotion, aliases_on_record, moves_of
+from modelyard.registry.moves import AliasMove, aliases_on_record, moves_of
 from modelyard.registry.records import ModelVersion, Run
 
 CONFIG_FILE = "config.yaml"
@@ -20,10 +20,10 @@ PACKAGES_FILE = "packages.txt"
 
 @dataclass(frozen=True)
 class Lineage:
-    """What is on record for one version; an empty part was never recorded, or is lost.
+    """What is on record about one version; an empty part was never recorded, or is lost.
 
-    `moves` are those of any alias that led to this version, or away from it; `files` is the
-    manifest, file name → sha256; `lost` says what could not be read, and why.
+    `moves` are the moves of any alias to this version or away from it; `files` is the manifest,
+    file name → sha256; `lost` lists what could not be read, and why.
     """
 
     version: ModelVersion
@@ -31,7 +31,7 @@ class Lineage:
     config: str
     packages: tuple[str, ...]
     files: Mapping[str, str]
-    moves: Sequence[Promotion]
+    moves: Sequence[AliasMove]
     lost: tuple[str, ...] = ()
 
     @property
@@ -40,10 +40,10 @@ class Lineage:
         return {**(self.run.tags if self.run else {}), **self.version.tags}
 
 
-def trace(registry: RegistryClient, name: str, number: str) -> Lineage:
+def read_lineage(registry: RegistryClient, name: str, number: str) -> Lineage:
     """The lineage of version `number` of the registered model `name`.
 
-    A run, a file or a manifest that is gone is listed in `lost`; the rest is told all the same.
+    A run, a file or a manifest that is gone is listed in `lost`; the rest is still returned.
 
     Raises:
         RegistryNotFoundError: no such version.
@@ -69,9 +69,11 @@ def trace(registry: RegistryClient, name: str, number: str) -> Lineage:
         config = _text(partial(registry.run_text, run), CONFIG_FILE, lost)
         packages = _text(partial(registry.run_text, run), PACKAGES_FILE, lost)
     manifest = _text(partial(registry.version_text, version), MANIFEST_FILE, lost)
-    return Lineage(
-        version, run, config, tuple(packages.split()), _files_of(manifest), moves, tuple(lost)
-    )
+    try:
+        files = dict(json.loads(manifest or "{}").get("sha256", {}))
+    except (ValueError, AttributeError, TypeError):
+        files = {}
+    return Lineage(version, run, config, tuple(packages.split()), files, moves, tuple(lost))
 
 
 def _text(read: Callable[[str], str], name: str, lost: list[str]) -> str:
@@ -80,10 +82,3 @@ def _text(read: Callable[[str], str], name: str, lost: list[str]) -> str:
     except RegistryError as error:
         lost.append(f"{name}: {error.detail}")
     return ""
-
-
-def _files_of(manifest: str) -> Mapping[str, str]:
-    try:
-        return dict(json.loads(manifest or "{}").get("sha256", {}))
-    except (ValueError, AttributeError, TypeError):
-        return {}

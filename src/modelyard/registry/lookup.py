@@ -1,4 +1,4 @@
-"""Finding what a person named in the registry; where it is not there, saying what is."""
+"""Finds what a user named in the registry; where it is missing, the error lists what exists."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _LISTED = 10
 
 
 class EmptyRegistryError(RegistryNotFoundError):
-    """The registry has no model at all, which is no mistake before the first training."""
+    """The registry has no model at all, as it is before the first training."""
 
 
 def only_model(registry: RegistryClient) -> str:
-    """The name of the one registered model that there is.
+    """The name of the only registered model.
 
     Raises:
-        ConfigError: there are several; names them.
+        ConfigError: there are several; lists them.
         EmptyRegistryError: there is none.
     """
     names = registry.model_names()
@@ -42,8 +42,8 @@ def find_model(registry: RegistryClient, name: str) -> RegisteredModel:
     """The registered model `name`.
 
     Raises:
-        RegistryNotFoundError: there is no such model; names those that there are.
-        EmptyRegistryError: there is none at all.
+        RegistryNotFoundError: there is no such model; lists those that exist.
+        EmptyRegistryError: there is no model at all.
     """
     try:
         return registry.registered_model(name)
@@ -58,11 +58,27 @@ def find_model(registry: RegistryClient, name: str) -> RegisteredModel:
         ) from error
 
 
-def find_version(registry: RegistryClient, name: str, number: str) -> ModelVersion:
-    """Version `number` of the registered model `name`; zeros in front count for nothing.
+def find_aliased(model: RegisteredModel, alias: str) -> str:
+    """The number of the version that `alias` of `model` points to.
 
     Raises:
-        RegistryNotFoundError: `number` is no number, or there is no such version or model.
+        RegistryNotFoundError: the alias is not set; lists those that are.
+    """
+    if number := model.aliases.get(alias):
+        return number
+    listed = ", ".join(sorted(model.aliases)) or "none"
+    raise RegistryNotFoundError(
+        f'{model.name} has no alias "{alias}"; it has: {listed}.'
+        + did_you_mean(alias, model.aliases),
+        fix="Set it: modelyard promote VERSION --why …",
+    )
+
+
+def find_version(registry: RegistryClient, name: str, number: str) -> ModelVersion:
+    """Version `number` of the registered model `name`; leading zeros are ignored.
+
+    Raises:
+        RegistryNotFoundError: `number` is not a number, or there is no such version or model.
     """
     digits = _NUMBER.fullmatch(number)
     if digits is None:

@@ -1,7 +1,7 @@
 """`manifest.json`: the sha256 of every file of a model version.
 
-It is written when the version is packaged, and its own sha256 is kept as a tag of the version in
-the registry's database: who can only write to the artifact store cannot change a model unseen.
+It is written when the version is packaged. Its own sha256 is a tag of the version, which is in the
+registry's database: write access to the artifact store alone cannot change a model unnoticed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def sha256_of(path: Path) -> str:
 
 
 def write_manifest(folder: Path) -> str:
-    """Write the manifest of all files under `folder` into it; returns the manifest's own sha256."""
+    """Write the manifest of all files under `folder` into it; return the manifest's own sha256."""
     files = {
         path.relative_to(folder).as_posix(): sha256_of(path)
         for path in sorted(folder.rglob("*"))
@@ -37,14 +37,14 @@ def write_manifest(folder: Path) -> str:
 
 
 def read_manifest(folder: Path, digest: str | None) -> Mapping[str, str] | None:
-    """File name → sha256 as `folder`'s manifest says, or None when it has none.
+    """File name → sha256 from the manifest in `folder`, or None when there is none.
 
     Args:
         folder: the version's files.
-        digest: sha256 that the registry keeps for the manifest itself, if it keeps one.
+        digest: the manifest's own sha256 in the registry, if it is registered.
 
     Raises:
-        ModelRefusedError: the manifest is not the registered one, or cannot be understood.
+        ModelRefusedError: the manifest is not the registered one, or not in the known format.
     """
     path = folder / FILE_NAME
     if not path.is_file():

@@ -1,9 +1,9 @@
-"""Moving an alias, and the record of who moved it, when and why.
+"""Moves an alias and records who moved it, when and why.
 
-Each move appends one tag of its own to the registered model; no tag is ever rewritten. The record
-is written after the move, so that every entry is true; a move whose record could not be written
-gets it when the command is run again. MLflow has no compare-and-set for aliases: what others did in
-between is found by reading the alias right before and right after the move, and said.
+Each move adds a tag of its own to the registered model; no tag is ever rewritten. The record is
+written after the move, so every entry is true. If writing it fails, running the command again
+writes it. MLflow has no compare-and-set for aliases: reading the alias right before and right after
+the move finds what others did in between, and the error says so.
 """
 
 from __future__ import annotations
@@ -18,15 +18,13 @@ from modelyard.errors import (
     PromotionConflictError,
     RegistryError,
     RegistryNotFoundError,
-    did_you_mean,
 )
 from modelyard.registry.client import RegistryClient
-from modelyard.registry.lookup import find_model, find_version
+from modelyard.registry.lookup import find_aliased, find_model, find_version
 from modelyard.registry.moves import (
     Action,
-    Promotion,
+    AliasMove,
     append_move,
-    history,
     last_move,
     moves_of,
     now_after,
@@ -34,8 +32,6 @@ from modelyard.registry.moves import (
 )
 from modelyard.registry.records import RegisteredModel
 from modelyard.registry.verdict import SENTENCE_TAG, VERDICT_TAG, VerdictWord
-
-__all__ = ["Promotion", "history", "promote", "rollback"]
 
 _READY = "READY"
 
@@ -50,19 +46,20 @@ def promote(
     why: str,
     expected: str | None = None,
     force: bool = False,
-) -> Promotion | None:
-    """Let `alias` point to `version`; None when it does already, and that is on record.
+) -> AliasMove | None:
+    """Point `alias` to `version`; None when it already does, and the move is on record.
 
     Args:
-        expected: where the alias has to be now, empty for nowhere; None accepts any place.
+        expected: the version that the alias has to point to now, empty for none; None accepts any.
         force: promote a version that the gate refused, on record.
 
     Raises:
-        RegistryNotFoundError: no such version.
+        RegistryNotFoundError: there is no such version.
         RegistryError: the version is not ready.
-        GateRefusedError: the gate refused it, and there is no `force`.
+        GateRefusedError: the gate refused it, and `force` is not set.
         PromotionConflictError: the alias is not where it was expected; says who moved it.
-        AliasOvertakenError: moved and on record, and moved on by somebody else in that moment.
+        AliasOvertakenError: the move is done and on record, and someone else moved the alias again
+            at the same moment.
     """
     target = find_version(registry, name, version)
     if target.status != _READY:
@@ -78,7 +75,7 @@ def promote(
             fix=f"To promote it all the same, on record: modelyard promote {target.version} "
             "--force --why …",
         )
-    wanted = Promotion(alias, "", target.version, "", who, why, forced=refused)
+    wanted = AliasMove(alias, "", target.version, "", who, why, forced=refused)
     return _move(registry, name, wanted, expected)
 
 
@@ -90,21 +87,21 @@ def rollback(
     who: str,
     why: str,
     expected: str | None = None,
-) -> Promotion:
-    """Let `alias` point to the version it had before; again, to the one before that.
+) -> AliasMove:
+    """Point `alias` to its previous version; called again, to the one before that.
 
-    Versions that are gone or not ready are passed over, on record; one that the gate had refused
-    is not, and the move says so.
+    Versions that are gone or not ready are skipped, on record. A version that the gate had refused
+    is not skipped, and the move says so.
 
     Args:
         expected: the version to go back from; None accepts any.
 
     Raises:
-        RegistryNotFoundError: the alias is not set, or its record names no version before.
-        PromotionConflictError: as of `promote`.
+        RegistryNotFoundError: the alias is not set, or its record has no earlier version.
+        PromotionConflictError, AliasOvertakenError: as `promote`.
     """
     model = find_model(registry, name)
-    current = _current(model, alias)
+    current = find_aliased(model, alias)
     if expected not in (None, current):
         raise _conflict(model, alias, f"expected version {expected}")
     ready = {v.version: v.tags for v in registry.versions(name) if v.status == _READY}
@@ -117,28 +114,17 @@ def rollback(
         )
     refused = ready[before].get(VERDICT_TAG) == VerdictWord.REFUSED
     passed_over = tuple(dict.fromkeys(earlier[: earlier.index(before)]))
-    wanted = Promotion(alias, "", before, "", who, why, Action.ROLLBACK, refused, passed_over)
+    wanted = AliasMove(alias, "", before, "", who, why, Action.ROLLBACK, refused, passed_over)
     moved = _move(registry, name, wanted, current)
-    if moved is None:  # somebody else's rollback came first
+    if moved is None:  # another rollback came first
         raise _conflict(registry.registered_model(name), alias, f"expected version {current}")
     return moved
 
 
-def _current(model: RegisteredModel, alias: str) -> str:
-    if current := model.aliases.get(alias):
-        return current
-    listed = ", ".join(sorted(model.aliases)) or "none"
-    raise RegistryNotFoundError(
-        f'{model.name} has no alias "{alias}"; it has: {listed}.'
-        + did_you_mean(alias, model.aliases),
-        fix="Set it: modelyard promote VERSION --why …",
-    )
-
-
 def _move(
-    registry: RegistryClient, name: str, wanted: Promotion, expected: str | None
-) -> Promotion | None:
-    """Do the move that is `wanted`, whose place and time it fills in."""
+    registry: RegistryClient, name: str, wanted: AliasMove, expected: str | None
+) -> AliasMove | None:
+    """Do the move `wanted`, and fill in its origin and its time; None when it is already done."""
     alias, version = wanted.alias, wanted.moved_to
     before = registry.registered_model(name)
     current = before.aliases.get(alias, "")
@@ -172,7 +158,7 @@ def _set_alias(
     try:
         registry.set_alias(before.name, alias, version)
     except RegistryError:
-        # two who set an alias for its first time at once: MLflow fails one of the two inserts
+        # when two callers set a new alias at once, MLflow fails one of the two inserts
         now = registry.registered_model(before.name)
         if alias in before.aliases or alias not in now.aliases:
             raise
@@ -182,12 +168,12 @@ def _set_alias(
 
 
 def _record(
-    registry: RegistryClient, name: str, known: Sequence[Promotion], move: Promotion
-) -> Promotion:
+    registry: RegistryClient, name: str, known: Sequence[AliasMove], move: AliasMove
+) -> AliasMove:
     try:
         moves = moves_of(registry.registered_model(name), move.alias)
         if between := [other for other in moves if other not in known]:
-            # somebody came in between, so this is where it was
+            # someone else moved the alias in between: it came from there
             move = replace(move, moved_from=between[-1].moved_to)
         move = replace(move, at=now_after(moves).isoformat())
         append_move(registry, name, move)

@@ -1,9 +1,10 @@
-"""What the registry tells, as values: versions, models, runs and files."""
+"""MLflow's answers as values: registered models, model versions, runs and files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -12,7 +13,7 @@ from modelyard.errors import RegistryError
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """One registered model version as the registry describes it."""
+    """One model version as the registry describes it."""
 
     name: str
     version: str
@@ -22,6 +23,11 @@ class ModelVersion:
     created_ms: int
     aliases: tuple[str, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def created(self) -> datetime:
+        """When it was registered, in UTC."""
+        return datetime.fromtimestamp(self.created_ms / 1000, UTC)
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class RegisteredModel:
 
 @dataclass(frozen=True)
 class Run:
-    """What a run recorded about itself: last value of each metric, parameters and tags."""
+    """What a run recorded: the last value of each metric, parameters and tags."""
 
     run_id: str
     status: str
@@ -58,7 +64,7 @@ class ArtifactFile:
 
 
 def version_of(body: Any) -> ModelVersion:
-    """The version in an answer of MLflow."""
+    """The model version in an answer from MLflow."""
     try:
         return ModelVersion(
             name=body["name"],
@@ -71,11 +77,11 @@ def version_of(body: Any) -> ModelVersion:
             tags={tag["key"]: tag["value"] for tag in body.get("tags", [])},
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RegistryError("The server describes no model version: is it MLflow?") from error
+        raise RegistryError("The server's answer is no model version: is it MLflow?") from error
 
 
 def model_of(body: Mapping[str, Any]) -> RegisteredModel:
-    """The registered model in an answer of MLflow."""
+    """The registered model in an answer from MLflow."""
     return RegisteredModel(
         name=body["name"],
         aliases={entry["alias"]: str(entry["version"]) for entry in body.get("aliases", [])},
@@ -84,7 +90,7 @@ def model_of(body: Mapping[str, Any]) -> RegisteredModel:
 
 
 def run_of(body: Mapping[str, Any]) -> Run:
-    """The run in an answer of MLflow."""
+    """The run in an answer from MLflow."""
     info, data = body["info"], body.get("data", {})
     return Run(
         run_id=str(info.get("run_id", "")),

@@ -1,4 +1,4 @@
-"""`models:/` addresses: what a server is told to follow.
+"""`models:/` addresses: which model version a server follows.
 
 The forms are MLflow's own: `models:/NAME@ALIAS`, `models:/NAME/VERSION`, `models:/NAME/STAGE` and
 `models:/NAME/latest`.
@@ -20,7 +20,7 @@ _FORMS = "models:/NAME@ALIAS, models:/NAME/VERSION, models:/NAME/latest or model
 
 
 class Selector(StrEnum):
-    """What picks the version of a registered model."""
+    """How an address selects a version of a registered model."""
 
     ALIAS = "alias"
     VERSION = "version"
@@ -30,7 +30,7 @@ class Selector(StrEnum):
 
 @dataclass(frozen=True)
 class ModelUri:
-    """One `models:/` address, taken apart. `value` is the alias, version number or stage."""
+    """A parsed `models:/` address. `value` is the alias, version number or stage."""
 
     name: str
     selector: Selector
@@ -42,12 +42,12 @@ class ModelUri:
 
     @property
     def is_fixed(self) -> bool:
-        """True when this address can never come to mean another version."""
+        """True when this address always means the same version."""
         return self.selector is Selector.VERSION
 
 
 def check_alias(text: str) -> str:
-    """`text`, which MLflow takes as the name of an alias.
+    """`text`, if MLflow accepts it as the name of an alias.
 
     Raises:
         ConfigError: it does not.
@@ -63,10 +63,10 @@ def check_alias(text: str) -> str:
 
 
 def parse_model_uri(text: str) -> ModelUri:
-    """Take a `models:/` address apart.
+    """Parse a `models:/` address.
 
     Raises:
-        ConfigError: not one of the four forms.
+        ConfigError: `text` is not one of the four forms.
     """
     if not text.startswith("models:/") or text.startswith("models://"):
         raise ConfigError(
@@ -80,11 +80,11 @@ def parse_model_uri(text: str) -> ModelUri:
     else:
         name, _, value = path.rpartition("/")
         if name and value and "/" not in name:
-            return _by_value(text, name, value)
+            return _select(text, name, value)
     raise ConfigError(f'"{text}" names no version: expected {_FORMS}.')
 
 
-def _by_value(text: str, name: str, value: str) -> ModelUri:
+def _select(text: str, name: str, value: str) -> ModelUri:
     if value.isascii() and value.isdigit() and int(value) > 0:
         return ModelUri(name, Selector.VERSION, str(int(value)))
     if value.lower() == "latest":

@@ -1,6 +1,6 @@
-"""The gate's verdict as a model version carries it: tags that training writes and promotion reads.
+"""The gate's verdict as tags of a model version: training writes them, promotion reads them.
 
-A version without them was never judged: registered by another tool, or trained with
+A version without them was never judged: it was registered by another tool, or trained with
 `promote: never`.
 """
 
@@ -17,18 +17,18 @@ SENTENCE_TAG = "modelyard.gate.sentence"
 CHAMPION_TAG = "modelyard.gate.champion"
 NUMBERS_TAG = "modelyard.gate.numbers"
 NO_CHAMPION = "none"
-"""What the champion's tag says when there was none; MLflow drops empty values."""
+"""The champion's tag when there was no champion; MLflow drops empty values."""
 
 
 class VerdictWord(StrEnum):
-    """What the tag `modelyard.gate` says."""
+    """The values of the tag `modelyard.gate`."""
 
     PASSED = "passed"
     REFUSED = "refused"
 
 
 def numbers_of(tags: Mapping[str, str]) -> dict[str, Any]:
-    """The gate's numbers among a version's tags; none where they are not what training writes."""
+    """The gate's numbers in a version's tags; empty where the tag is not what training writes."""
     try:
         value = from_json(tags.get(NUMBERS_TAG, "{}"), allow_inf_nan=False)
     except ValueError:

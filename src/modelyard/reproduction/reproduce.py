@@ -13,7 +13,7 @@ from modelyard.errors import DataError, ReproductionError
 from modelyard.machine import machine_tags
 from modelyard.provenance import DIRTY_MARK, PROCESSES_TAG, package_list
 from modelyard.registry import RegistryClient
-from modelyard.registry.lineage import CONFIG_FILE, Lineage, trace
+from modelyard.registry.lineage import CONFIG_FILE, Lineage, read_lineage
 from modelyard.registry.manifest import FILE_NAME as MANIFEST_FILE
 from modelyard.reproduction.advice import advise
 from modelyard.reproduction.comparison import (
@@ -84,7 +84,7 @@ def reproduce(
         RegistryError: the registry does not answer, or has no such version.
         ReproductionError: something that it takes is not on record, or not here.
     """
-    lineage = trace(registry, name, number)
+    lineage = read_lineage(registry, name, number)
     _check_record(lineage)
     tags = lineage.tags
     with tempfile.TemporaryDirectory(prefix="modelyard-reproduce-") as folder:

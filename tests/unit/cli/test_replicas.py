@@ -10,7 +10,7 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from modelyard.cli.replicas import Replica, ask, ask_replicas, disagreement
+from modelyard.cli.replicas import ServerStatus, ask_replicas, ask_server, disagreement
 
 MODEL = {
     "name": "m",
@@ -59,7 +59,7 @@ def test_a_server_that_is_well_says_since_when():
 
 def test_a_server_with_the_version_before_says_which_it_should_serve_and_why_it_does_not():
     with server((200, REFUSED)) as port:
-        found = ask(f"http://127.0.0.1:{port}")
+        found = ask_server(f"http://127.0.0.1:{port}")
     assert found.sentence() == (
         "m version 3 since 2026-11-20 10:06:24 UTC, not 4 (refused: Its files were changed.)"
     )
@@ -67,23 +67,23 @@ def test_a_server_with_the_version_before_says_which_it_should_serve_and_why_it_
 
 def test_a_server_that_drains_or_has_no_model_gives_its_reason():
     with server((200, MODEL), (503, DRAINING)) as port:
-        assert "(The server is about to stop.)" in ask(f"http://127.0.0.1:{port}").sentence()
+        assert "(The server is about to stop.)" in ask_server(f"http://127.0.0.1:{port}").sentence()
     with server((503, {"detail": "No model is promoted."})) as port:
-        found = ask(f"http://127.0.0.1:{port}")
+        found = ask_server(f"http://127.0.0.1:{port}")
     assert (found.version, found.sentence()) == ("", "No model is promoted.")
 
 
 def test_whoever_does_not_answer_or_answers_nonsense_is_no_traceback():
     with server((200, "what?")) as port:
-        assert ask(f"http://127.0.0.1:{port}").why.startswith("no answer")
-    assert ask(f"http://127.0.0.1:{port}").why == "no answer (ConnectError)"
+        assert ask_server(f"http://127.0.0.1:{port}").why.startswith("no answer")
+    assert ask_server(f"http://127.0.0.1:{port}").why == "no answer (ConnectError)"
     assert ask_replicas(["no-such-host.invalid:8000"]) == []
     assert ask_replicas([]) == []
 
 
 def test_servers_that_differ_are_noted_by_service():
-    one = Replica("serving", "a", "http://a", version="3")
+    one = ServerStatus("serving", "a", "http://a", version="3")
     other = replace(one, version="2")
-    assert disagreement([one, one, Replica("challenger", "c", "http://c", version="9")]) == ""
+    assert disagreement([one, one, ServerStatus("challenger", "c", "http://c", version="9")]) == ""
     assert disagreement([one, other]) == "serving serves 2 and 3"
     assert disagreement([one, replace(one, version="")]) == "serving serves 3 and nothing"

@@ -39,9 +39,9 @@ def test_a_version_is_fetched_once_and_knows_where_it_comes_from(empty: Server):
     version = empty.registry.add(1)
     snapshot = empty.loader.load(version, None)
     assert snapshot.verification is Verification.VERIFIED
-    assert snapshot.lineage.commit == "abc123"
-    assert snapshot.lineage.data_version == "d41d8"
-    assert snapshot.lineage.metrics["auc"] == 0.9
+    assert snapshot.origin.commit == "abc123"
+    assert snapshot.origin.data_version == "d41d8"
+    assert snapshot.origin.metrics["auc"] == 0.9
     assert snapshot.example_tried
     empty.loader.load(version, snapshot.contract)
     assert empty.registry.downloads == ["1"]

@@ -17,7 +17,7 @@ from modelyard.contract import Contract
 from modelyard.errors import ModelRefusedError
 from modelyard.serving.following.loader import Loader
 from modelyard.serving.following.proof import ProofLimits, ProofRecord, prove
-from modelyard.serving.model.snapshot import Lineage
+from modelyard.serving.model.snapshot import Origin
 from support.model_folders import CONTRACT, ROW, URI, save_graph, write_version
 from support.serving_app import MakeServer, Server
 
@@ -209,7 +209,7 @@ def test_what_may_have_ended_the_last_start_is_proved(make_server: MakeServer):
     server = make_server()
     loader = limited(server, ProofLimits(512 * 2**20))
     bad = server.registry.add(1, contract=ONE_INPUT, graph=memory_bomb)
-    entry = server.cache.add(bad, Lineage(), partial(server.registry.download, bad))
+    entry = server.cache.add(bad, Origin(), partial(server.registry.download, bad))
     ProofRecord(entry.folder, entry.sha256).begin()
     before = held_at_most_bytes()
     with pytest.raises(ModelRefusedError, match=r"memory|alloc"):

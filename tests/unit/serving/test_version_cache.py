@@ -40,7 +40,7 @@ def test_what_was_served_last_needs_no_registry(empty: Server):
     empty.registry.reachable = False
     snapshot = empty.loader.load_remembered()
     assert snapshot.version.version == "2"
-    assert snapshot.lineage.metrics["auc"] == 0.9
+    assert snapshot.origin.metrics["auc"] == 0.9
     assert snapshot.verification is Verification.VERIFIED
 
 

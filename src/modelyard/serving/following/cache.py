@@ -29,7 +29,7 @@ from typing import Any
 from modelyard.errors import ConfigError
 from modelyard.registry import ModelVersion
 from modelyard.registry.manifest import DIGEST_TAG, sha256_of
-from modelyard.serving.model.snapshot import Lineage
+from modelyard.serving.model.snapshot import Origin
 
 _ABANDONED_S = 3600
 _ENTRY = "entry.json"
@@ -63,7 +63,7 @@ class CachedVersion:
 
     folder: Path
     version: ModelVersion
-    lineage: Lineage
+    origin: Origin
     sha256: Mapping[str, str]
 
     @property
@@ -104,7 +104,7 @@ class VersionCache:
         return _read(self._versions / _key(identity(version)))
 
     def add(
-        self, version: ModelVersion, lineage: Lineage, fill: Callable[[Path], None]
+        self, version: ModelVersion, origin: Origin, fill: Callable[[Path], None]
     ) -> CachedVersion:
         """Add the version, whose files `fill` writes into the folder that it is given.
 
@@ -121,7 +121,7 @@ class VersionCache:
                 for path in sorted(files.rglob("*"))
                 if path.is_file()
             }
-            content = {"version": asdict(version), "lineage": asdict(lineage), "sha256": sums}
+            content = {"version": asdict(version), "lineage": asdict(origin), "sha256": sums}
             (incoming / _ENTRY).write_text(json.dumps(content, indent=1))
             target = self._versions / _key(identity(version))
             try:
@@ -131,7 +131,7 @@ class VersionCache:
                     return cached
                 self._remove(target)
                 incoming.rename(target)
-            return CachedVersion(target, version, lineage, sums)
+            return CachedVersion(target, version, origin, sums)
         finally:
             shutil.rmtree(incoming, ignore_errors=True)
 
@@ -210,8 +210,8 @@ def _read(folder: Path) -> CachedVersion | None:
     try:
         content: dict[str, Any] = json.loads((folder / _ENTRY).read_text())
         fields = {**content["version"], "aliases": tuple(content["version"]["aliases"])}
-        version, lineage = ModelVersion(**fields), Lineage(**content["lineage"])
-        return CachedVersion(folder, version, lineage, dict(content["sha256"]))
+        version, origin = ModelVersion(**fields), Origin(**content["lineage"])
+        return CachedVersion(folder, version, origin, dict(content["sha256"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

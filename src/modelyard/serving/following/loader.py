@@ -29,7 +29,7 @@ from modelyard.scoring.rows.decoder import RowDecoder
 from modelyard.scoring.trial import try_example
 from modelyard.serving.following.cache import CachedVersion, VersionCache
 from modelyard.serving.following.proof import ProofLimits, ProofRecord, prove
-from modelyard.serving.model.snapshot import Lineage, Snapshot
+from modelyard.serving.model.snapshot import Origin, Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +132,7 @@ class Loader:
             self._registry.download(version, folder)
             self._check_manifest(folder, version)
 
-        return self._cache.add(version, self._lineage(version), fill)
+        return self._cache.add(version, self._origin(version), fill)
 
     def _check_manifest(self, folder: Path, version: ModelVersion) -> Verification:
         digest = version.tags.get(DIGEST_TAG)
@@ -150,7 +150,7 @@ class Loader:
             )
         return verification
 
-    def _lineage(self, version: ModelVersion) -> Lineage:
+    def _origin(self, version: ModelVersion) -> Origin:
         """What the version's tags and its run say; a run that is gone is no reason to refuse."""
         metrics, run_tags = {}, {}
         if version.run_id:
@@ -160,7 +160,7 @@ class Loader:
             except RegistryError as error:
                 log.warning("The run of version %s is not shown: %s", version.version, error.detail)
         tags = {**run_tags, **version.tags}
-        return Lineage(
+        return Origin(
             run_id=version.run_id,
             commit=tags.get("git.commit") or tags.get("mlflow.source.git.commit", ""),
             data_version=tags.get("data.md5", ""),
@@ -201,7 +201,7 @@ class Loader:
             version=version,
             contract=bundle.contract,
             contract_source=bundle.contract_source,
-            lineage=entry.lineage,
+            origin=entry.origin,
             verification=verification,
             runner=bundle.runner,
             decoder=decoder,

@@ -15,7 +15,7 @@ from modelyard.scoring.runner import QueuedRunner, Runner
 
 
 @dataclass(frozen=True)
-class Lineage:
+class Origin:
     """Where a version comes from, as its tags and its run say."""
 
     run_id: str = ""
@@ -60,7 +60,7 @@ class Snapshot:
     version: ModelVersion
     contract: Contract
     contract_source: ContractSource
-    lineage: Lineage
+    origin: Origin
     verification: Verification
     runner: Runner
     decoder: RowDecoder

@@ -77,17 +77,17 @@ def view_follower(report: FollowerReport) -> FollowerView:
 
 def view_model(snapshot: Snapshot, follower: Follower) -> ModelView:
     """Everything about the served version."""
-    version, lineage = snapshot.version, snapshot.lineage
+    version, origin = snapshot.version, snapshot.origin
     followed = view_follower(follower.report)
     return ModelView(
         name=version.name,
         version=version.version,
         uri=follower.uri,
         aliases=version.aliases,
-        run_id=lineage.run_id,
-        commit=lineage.commit,
-        data_version=lineage.data_version,
-        metrics={k: v if math.isfinite(v) else None for k, v in lineage.metrics.items()},
+        run_id=origin.run_id,
+        commit=origin.commit,
+        data_version=origin.data_version,
+        metrics={k: v if math.isfinite(v) else None for k, v in origin.metrics.items()},
         contract=snapshot.contract.model_dump(mode="json"),
         contract_source=snapshot.contract_source.value,
         example_tried=snapshot.example_tried,
