@@ -13,7 +13,8 @@ from modelyard.cli.connection import JsonOption, ModelOption, open_registry
 from modelyard.cli.lineage import facts, sections, title
 from modelyard.cli.output import show_fields, show_json
 from modelyard.errors import RegistryNotFoundError
-from modelyard.prediction_log.search import LoggedPrediction, find_predictions, log_files
+from modelyard.prediction_log.record import Record
+from modelyard.prediction_log.search import find_predictions, log_files
 from modelyard.registry import RegistryClient
 from modelyard.registry.lineage import Lineage, read_lineage
 from modelyard.settings import CommandSettings, read_settings
@@ -25,7 +26,6 @@ SubjectArgument = Annotated[
         help="A version's number or alias, or the X-Request-Id of an answer.",
     ),
 ]
-_NAMES = {"path": "address", "rows": "rows", "trace": "trace"}
 
 
 def add_commands(app: typer.Typer) -> None:
@@ -39,7 +39,7 @@ def trace(subject: SubjectArgument, model: ModelOption = None, as_json: JsonOpti
     Commit, data, config, metrics, packages, image and the gate's verdict; of a request also when it
     was answered, and by which version.
     """
-    answered: list[LoggedPrediction] = []
+    answered: list[Record] = []
     with open_registry(model) as (registry, name):
         try:
             lineages = [read_lineage(registry, name, _number(registry, name, subject))]
@@ -69,7 +69,7 @@ def _number(registry: RegistryClient, name: str, text: str) -> str:
     )
 
 
-def _find(request_id: str, error: RegistryNotFoundError) -> list[LoggedPrediction]:
+def _find(request_id: str, error: RegistryNotFoundError) -> list[Record]:
     """What was answered under this id; where that is nothing, `error` and where it was sought."""
     folder = read_settings(CommandSettings).prediction_log_dir
     if answered := find_predictions(folder, request_id):
@@ -90,7 +90,7 @@ def _span(folder: Path) -> str:
     return f"{folder}, which begins on {day[:4]}-{day[4:6]}-{day[6:]}"
 
 
-def _lineages(registry: RegistryClient, answered: Sequence[LoggedPrediction]) -> list[Lineage]:
+def _lineages(registry: RegistryClient, answered: Sequence[Record]) -> list[Lineage]:
     """Those of the versions that answered."""
     found = []
     for one in {(one.model, one.version): one for one in answered}.values():
@@ -99,12 +99,12 @@ def _lineages(registry: RegistryClient, answered: Sequence[LoggedPrediction]) ->
         except RegistryNotFoundError as error:
             raise RegistryNotFoundError(
                 f"{one.model} version {one.version} answered this request at "
-                f"{one.fields['time']}, and is gone: {error.detail}"
+                f"{one.time}, and is gone: {error.detail}"
             ) from error
     return found
 
 
-def _requests(answered: Sequence[LoggedPrediction], lineage: Lineage) -> dict[str, dict[str, str]]:
+def _requests(answered: Sequence[Record], lineage: Lineage) -> dict[str, dict[str, str]]:
     """A section for each request that this version answered."""
     version = lineage.version
     mine = [one for one in answered if (one.model, one.version) == (version.name, version.version)]
@@ -114,11 +114,10 @@ def _requests(answered: Sequence[LoggedPrediction], lineage: Lineage) -> dict[st
     return {heading: _request(one) for heading, one in zip(headings, mine, strict=True)}
 
 
-def _request(one: LoggedPrediction) -> dict[str, str]:
-    fields = {name: str(one.fields[key]) for key, name in _NAMES.items() if key in one.fields}
-    contents = {
-        key.replace("_", " "): value if isinstance(value, str) else json.dumps(value)
-        for key, value in one.fields.items()
-        if key.partition("_")[0] in ("request", "answer")
-    }
-    return {"answered": str(one.fields["time"]), **fields, **contents}
+def _request(one: Record) -> dict[str, str]:
+    shown = {"answered": one.time, "address": one.path, "rows": str(one.rows)}
+    if one.trace_id:
+        shown["trace"] = one.trace_id
+    for name, value in one.contents.items():
+        shown[name.replace("_", " ")] = value if isinstance(value, str) else json.dumps(value)
+    return shown

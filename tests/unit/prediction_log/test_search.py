@@ -9,7 +9,8 @@ from modelyard.prediction_log.search import find_predictions
 
 def line(request_id: str, second: int = 0, **more: Any) -> str:
     fields = {"time": f"2026-11-20T13:14:{second:02d}.000Z", "id": request_id}
-    text = {**fields, "model": "toy", "version": "3", **more}
+    answered = {"model": "toy", "version": "3", "path": "/predict", "rows": 1}
+    text = {**fields, **answered, **more}
     return json.dumps(text, separators=(",", ":")) + "\n"
 
 
@@ -26,7 +27,7 @@ def test_an_id_within_what_was_asked_is_not_a_requests_id(tmp_path: Path):
         line("other", request={"id": "mine"}) + line("mine", 2, request={"id": "mine"})
     )
     (found,) = find_predictions(tmp_path, "mine")
-    assert found.fields["time"].startswith("2026-11-20T13:14:02")
+    assert found.time.startswith("2026-11-20T13:14:02")
 
 
 def test_what_is_being_written_is_left_out(tmp_path: Path):
@@ -37,3 +38,15 @@ def test_what_is_being_written_is_left_out(tmp_path: Path):
 
 def test_no_folder_is_an_empty_log(tmp_path: Path):
     assert find_predictions(tmp_path / "nowhere", "mine") == []
+
+
+def test_what_a_crash_left_of_a_line_is_passed_over(tmp_path: Path):
+    """A machine that lost its power: zeros where the disk had not been written."""
+    broken = "\0" * 40 + line("mine", 1)
+    cut = line("mine", 2).replace("{", "", 1)
+    other = '{"note":{"id":"mine"}}\n'
+    (tmp_path / "1.ndjson").write_text(
+        broken + cut + other + '["id","id":"mine"]\n' + line("mine", 3)
+    )
+    (found,) = find_predictions(tmp_path, "mine")
+    assert found.time.startswith("2026-11-20T13:14:03")

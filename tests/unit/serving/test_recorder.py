@@ -9,14 +9,9 @@ from typing import Any
 
 import httpx
 import pyarrow as pa
-import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from modelyard.prediction_log.search import log_files
-from modelyard.serving.web.recorder import Recorder
-from modelyard.settings import ServingSettings
-from support.model_folders import ROW, snapshot_of, write_version
+from support.model_folders import ROW
 from support.protocol_requests import ARROW, V2, arrow_stream, lists_of, post, rows_of, tensors
 from support.serving_app import MakeServer, Server
 
@@ -103,47 +98,3 @@ def test_a_folder_that_is_gone_costs_lines_and_no_answer(make_server: MakeServer
     metrics = server.ask("GET", "/metrics").text
     assert 'modelyard_predictions_logged_total{result="lost"} 1.0' in metrics
     assert 'modelyard_predictions_logged_total{result="written"} 1.0' in metrics
-
-
-@pytest.fixture(scope="module")
-def record(tmp_path_factory: pytest.TempPathFactory):
-    """Writes a line and reads it back."""
-    folder = tmp_path_factory.mktemp("recorder")
-    write_version(folder / "files", 1)
-    snapshot = snapshot_of(folder / "files", 1)
-    settings = ServingSettings(
-        model_uri="models:/toy/1",
-        serving_prediction_log="full",
-        serving_prediction_log_dir=folder / "log",
-    )
-    recorder = Recorder.of(settings)
-
-    def write(request: bytes, answer: bytes) -> dict[str, Any]:
-        recorder.add(snapshot, "/predict", [(b"x-request-id", b"a")], 1, request, answer)
-        recorder.write()
-        return logged(folder / "log")[-1]
-
-    return write
-
-
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=6,
-)
-
-
-@given(value=json_values, indent=st.sampled_from([None, 1]), ascii_only=st.booleans())
-def test_any_json_comes_back_from_one_line(record, value, indent, ascii_only):
-    text = json.dumps(value, indent=indent, ensure_ascii=ascii_only).replace("\n", "\r\n")
-    fields = record(text.encode(), b"{}")
-    assert (fields["request"], fields["answer"]) == (value, {})
-
-
-@given(content=st.binary())
-def test_any_bytes_come_back_from_one_line(record, content):
-    fields = record(content, content)
-    if "request" in fields:
-        assert fields["request"] == fields["answer"] == json.loads(content)
-    else:
-        assert base64.b64decode(fields["request_base64"]) == content
