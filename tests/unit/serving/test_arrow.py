@@ -126,7 +126,7 @@ def test_names_and_rows_of_a_stream_are_checked(server: Server):
     )
     check_faults(
         arrow(server, TABLE.append_column("hour", TABLE["hour"])),
-        (["hour"], "stands more than once"),
+        (["hour"], "appears more than once"),
     )
     check_faults(arrow(server, TABLE.slice(0, 0)), ([], "must hold at least one row"))
 

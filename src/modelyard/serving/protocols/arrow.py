@@ -1,4 +1,4 @@
-"""Arrow IPC streams, in and out: the quick way for many rows."""
+"""Arrow IPC streams, in and out: the fast way for many rows."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from io import BytesIO
 import numpy as np
 
 from modelyard.contract import OutputKind
-from modelyard.scoring.rows.columns import RawColumn, check_columns
+from modelyard.scoring.rows.columns import check_columns
 from modelyard.scoring.rows.decoder import Columns
 from modelyard.scoring.rows.faults import Fault, RowsRefusedError, refuse, shown
 from modelyard.scoring.runner import Predictions
 from modelyard.serving.problem import Problem
 from modelyard.serving.protocols.arrow_stream import NullError, StreamError, read_stream
-from modelyard.serving.protocols.arrow_types import ArrowField, ArrowLayout
+from modelyard.serving.protocols.arrow_types import ArrowField
 from modelyard.serving.protocols.exchange import HttpResponse, ModelSpec
 from modelyard.serving.protocols.finite import check_finite
 
@@ -21,33 +21,43 @@ MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 
 
 def read_arrow(spec: ModelSpec, body: bytes) -> Columns:
-    """The columns of the stream in `body`; raises the Problem that says what is wrong with it."""
+    """The columns of the stream in `body`.
+
+    Raises:
+        Problem: 400 when it is not a stream that can be read, 413 for too many rows.
+        RowsRefusedError: names each fault.
+    """
 
     def check(schema: list[ArrowField]) -> None:
-        """What the schema alone rules out; a column without data stands for a whole one."""
-        names = [column.name for column in schema]
+        """Refuse what the schema alone rules out, before any data is read."""
+        names = [field.name for field in schema]
         refuse(
-            Fault([shown(name)], "stands more than once")
+            Fault([shown(name)], "appears more than once")
             for name in dict.fromkeys(names)
             if names.count(name) > 1
         )
-        check_columns({c.name: _EMPTY[_kind(c)] for c in schema}, spec.contract, [])
+        check_columns({field.name: field.empty() for field in schema}, spec.contract, [])
 
     try:
         columns = read_stream(body, check, spec.limits.batch.check_rows)
     except NullError as error:
         raise RowsRefusedError([Fault([str(error)], "must not have nulls")]) from error
     except StreamError as error:
-        raise _unreadable(str(error)) from error
+        raise Problem(
+            "malformed-arrow",
+            400,
+            "The body is not an Arrow stream",
+            f"The body must be an Arrow IPC stream: {error}.",
+        ) from error
     if not len(next(iter(columns.values()), ())):
         raise RowsRefusedError([Fault([], "must hold at least one row")])
     return check_columns(columns, spec.contract, [])
 
 
 def write_arrow(spec: ModelSpec, predictions: Predictions) -> HttpResponse:
-    """The predictions as a stream with one column, or with one for each class.
+    """The predictions as a stream with one column, or one for each class.
 
-    arro3 is imported when the first stream is written, so that a start does not wait for it.
+    arro3 is imported when the first stream is written, so that a start need not wait for it.
     """
     from arro3.core import Array, Table
     from arro3.io import write_ipc_stream
@@ -63,30 +73,3 @@ def write_arrow(spec: ModelSpec, predictions: Predictions) -> HttpResponse:
     write_ipc_stream(Table.from_arrays(arrays, names=list(named)), stream, compression=None)
     headers = [(b"content-type", MEDIA_TYPE.encode()), spec.version_header]
     return stream.getvalue(), headers
-
-
-_EMPTY: dict[str, RawColumn] = {
-    kind: np.empty(0, kind) for kind in ("f8", "i8", "u8", "?", "O", "V1")
-}
-
-
-def _kind(column: ArrowField) -> str:
-    """A dtype of the kind that the column's values have; V for a type that no feature has."""
-    match column.layout:
-        case ArrowLayout.PLAIN:
-            return f"{column.dtype[1]}8"
-        case ArrowLayout.BITS:
-            return "?"
-        case ArrowLayout.TEXT | ArrowLayout.TEXT_VIEW:
-            return "O"
-        case _:
-            return "V1"
-
-
-def _unreadable(why: str) -> Problem:
-    return Problem(
-        "malformed-arrow",
-        400,
-        "The body is not an Arrow stream",
-        f"The body must be an Arrow IPC stream: {why}.",
-    )

@@ -1,9 +1,10 @@
 """Reads Arrow IPC streams from outside into numpy.
 
-Libraries trust what a stream says of its own buffers: a changed byte makes pyarrow allocate
-without limit, and arro3 end the process. Here a stream is nothing but bytes: each buffer has to
-lie within its frame, so that nothing is ever larger than the body. Only what features can be is
-read: numbers, booleans, text, and dictionaries of them; no nulls, no compression.
+Libraries trust what a stream says about its own buffers: one changed byte makes pyarrow allocate
+without limit, and ends the process that runs arro3. Here a stream is only bytes: each buffer must
+lie within its message, so nothing is ever larger than the body. Only what features can be is read:
+numbers, booleans, text, and dictionaries of them; no nulls, no compression.
+The format: https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ _SCHEMA, _DICTIONARY_BATCH, _RECORD_BATCH = 1, 2, 3
 
 
 class StreamError(ValueError):
-    """The bytes are no stream that can be read; says why."""
+    """The bytes are not a stream that can be read; says why."""
 
 
 class NullError(StreamError):
-    """A column has nulls; its name is the argument."""
+    """A column has nulls; the argument is its name."""
 
 
 def read_stream(
@@ -39,16 +40,19 @@ def read_stream(
 
     Args:
         body: the stream.
-        check: raises when the columns of the schema cannot be taken; before any data is read.
+        check: raises when the schema cannot be accepted; called before any data is read.
         check_rows: raises when there are too many rows so far.
 
     Raises:
         StreamError: it cannot be read.
+        NullError: a column has nulls.
     """
     try:
         return _Reader(body, check, check_rows).columns()
     except FlatbufferError as error:
         raise StreamError("it is damaged") from error
+    except UnicodeDecodeError as error:
+        raise StreamError("a text is not UTF-8") from error
     except struct.error as error:
         raise StreamError("it is cut short, or not an Arrow stream") from error
 
@@ -84,10 +88,10 @@ class _Reader:
         if not self._schema:
             raise StreamError("it has no schema")
         if not self._parts:
-            return {column.name: () for column in self._schema}
+            return {field.name: () for field in self._schema}
         by_column = zip(*self._parts, strict=True)
         return {
-            column.name: join(parts) for column, parts in zip(self._schema, by_column, strict=True)
+            field.name: join(parts) for field, parts in zip(self._schema, by_column, strict=True)
         }
 
     def _frames(self) -> Iterator[tuple[int, FlatbufferTable, memoryview]]:
@@ -96,7 +100,7 @@ class _Reader:
         while place < len(body):
             (size,) = struct.unpack_from("<I", body, place)
             place += 4
-            if size == _CONTINUATION:  # not there in streams from before Arrow 0.15
+            if size == _CONTINUATION:  # absent in streams from before Arrow 0.15
                 (size,) = struct.unpack_from("<I", body, place)
                 place += 4
             if size == 0:  # the end of the stream
@@ -116,10 +120,10 @@ class _Reader:
 
     def _keep_dictionary(self, header: FlatbufferTable, data: memoryview) -> None:
         number, batch = header.number(0, "q"), header.table(1)
-        columns = [column for column in self._schema if column.dictionary == number]
-        if batch is None or not columns:
+        field = next((field for field in self._schema if field.dictionary == number), None)
+        if batch is None or field is None:
             raise StreamError("it has a dictionary that no column refers to")
-        value = ArrowField(columns[0].name, columns[0].layout, columns[0].dtype)
+        value = ArrowField(field.name, field.layout, field.dtype)
         (values,) = _Batch(batch, data).read([value], self._found)
         if header.number(2, "?") and number in self._dictionaries:
             values = join([self._dictionaries[number], values])
@@ -132,7 +136,7 @@ class _Reader:
 
 
 class _Batch:
-    """A record batch: its columns' buffers, taken one after the other."""
+    """A record batch, whose columns take its buffers one after another."""
 
     def __init__(self, header: FlatbufferTable, data: memoryview) -> None:
         if header.table(3) is not None:
@@ -146,42 +150,35 @@ class _Batch:
         self._data = data
 
     def read(
-        self, columns: list[ArrowField], dictionary: Callable[[int], RawColumn]
+        self, schema: list[ArrowField], dictionary: Callable[[int], RawColumn]
     ) -> Iterator[RawColumn]:
-        """Each column's values."""
-        for column in columns:
+        """The values of each column."""
+        for field in schema:
             length, nulls = next(self._nodes, (-1, 0))
             if length != self._rows:
                 raise StreamError("its columns have different lengths")
             validity = self._buffer()
             if nulls > 0 or (len(validity) and not self._bits(validity).all()):
-                raise NullError(column.name)
-            if column.dictionary is None:
-                yield self._values(column)
+                raise NullError(field.name)
+            if field.dictionary is not None:
+                yield take(dictionary(field.dictionary), self._plain(field.codes))
                 continue
-            codes = self._plain(column.codes)
-            values = dictionary(column.dictionary)
-            if len(codes) and not (codes.min() >= 0 and codes.max() < len(values)):
-                raise StreamError("an index leads out of its dictionary")
-            yield take(values, codes)
-
-    def _values(self, column: ArrowField) -> RawColumn:
-        match column.layout:
-            case ArrowLayout.PLAIN:
-                return self._plain(column.dtype)
-            case ArrowLayout.BITS:
-                return self._bits(self._buffer())
-            case ArrowLayout.TEXT:
-                return self._text(column.dtype)
-            case ArrowLayout.TEXT_VIEW:
-                return self._text_view()
-            case _:
-                raise StreamError("it has a column of a type that cannot be read")
+            match field.layout:
+                case ArrowLayout.PLAIN:
+                    yield self._plain(field.dtype)
+                case ArrowLayout.BITS:
+                    yield self._bits(self._buffer())
+                case ArrowLayout.TEXT:
+                    yield self._text(field.dtype)
+                case ArrowLayout.TEXT_VIEW:
+                    yield self._text_view()
+                case _:
+                    raise StreamError("it has a column of a type that cannot be read")
 
     def _buffer(self) -> memoryview:
         offset, length = next(self._buffers, (-1, 0))
         if offset < 0 or length < 0 or offset + length > len(self._data):
-            raise StreamError("a buffer lies outside of its frame")
+            raise StreamError("a buffer lies outside its message")
         return self._data[offset : offset + length]
 
     def _plain(self, dtype: str) -> Array:
@@ -205,11 +202,8 @@ class _Batch:
         if not len(offsets):
             return np.empty(0, object)
         if offsets[0] < 0 or offsets[-1] > len(data) or (np.diff(offsets) < 0).any():
-            raise StreamError("a text lies outside of its buffer")
-        try:
-            return read_texts(data, offsets)
-        except UnicodeDecodeError as error:
-            raise StreamError("a text is not UTF-8") from error
+            raise StreamError("a text lies outside its buffer")
+        return read_texts(data, offsets)
 
     def _text_view(self) -> Array:
         views = self._array(self._buffer(), "<i4", 4 * self._rows).reshape(-1, 4)
@@ -219,7 +213,7 @@ class _Batch:
         buffers = [bytes(self._buffer()) for _ in range(count)]
         inline = views.tobytes()
         texts: list[bytes] = []
-        budget = len(self._data)  # views may share their bytes; not to make more of them
+        budget = len(self._data)  # views may share bytes: the texts must not outgrow the body
         for row, (length, _, number, offset) in enumerate(views.tolist()):
             if 0 <= length <= 12:  # noqa: PLR2004 - so many bytes lie in the view itself
                 texts.append(inline[16 * row + 4 : 16 * row + 4 + length])
@@ -227,16 +221,19 @@ class _Batch:
             budget -= length
             is_within = 0 <= number < count and 0 <= offset <= offset + length
             if not is_within or offset + length > len(buffers[number]) or budget < 0:
-                raise StreamError("a text lies outside of its buffer")
+                raise StreamError("a text lies outside its buffer")
             texts.append(buffers[number][offset : offset + length])
-        try:
-            return np.array([text.decode("utf-8") for text in texts], object)
-        except UnicodeDecodeError as error:
-            raise StreamError("a text is not UTF-8") from error
+        return np.array([text.decode("utf-8") for text in texts], object)
 
 
 def take(values: RawColumn, codes: Array) -> RawColumn:
-    """The values at `codes`: texts stay a dictionary, for they are checked once each."""
+    """The values at `codes`; texts stay encoded, so that each is checked only once.
+
+    Raises:
+        StreamError: a code leads beyond the values.
+    """
+    if len(codes) and not (codes.min() >= 0 and codes.max() < len(values)):
+        raise StreamError("an index leads beyond its dictionary")
     if isinstance(values, Encoded):
         return Encoded(values.values, values.codes[codes])
     array = np.asarray(values)
@@ -244,7 +241,7 @@ def take(values: RawColumn, codes: Array) -> RawColumn:
 
 
 def join(parts: tuple[RawColumn, ...] | list[RawColumn]) -> RawColumn:
-    """The parts of one column, one after the other."""
+    """The parts of one column, one after another."""
     if len(parts) == 1:
         return parts[0]
     encoded = [part for part in parts if isinstance(part, Encoded)]

@@ -1,4 +1,4 @@
-"""Texts of Arrow columns as Python strings; few different ones are made only once each."""
+"""Texts of Arrow columns as Python strings; where few differ, each is made only once."""
 
 from __future__ import annotations
 
@@ -30,16 +30,20 @@ _MULTIPLIERS = np.array(  # odd, with bits all over: of splitmix64, murmur3 and 
 _LAST_BYTES = np.array(
     [(2**64 - 1) ^ (2 ** (8 * max(_WORD - n, 0)) - 1) for n in range(_LONGEST_TEXT + 1)], np.uint64
 )
-"""For a text of so many bytes, which bits are its own of the eight bytes that end with it."""
+"""By length of a text: the bits that are its own in the eight bytes that end with it."""
 
 Words = npt.NDArray[np.uint64]
 
 
 def read_texts(data: memoryview, offsets: Array) -> Array | Encoded:
-    """The texts in `data` between one offset and the next, which ascend and lie within it.
+    """The texts in `data`, each between two neighbours in `offsets`.
+
+    Args:
+        data: the bytes of all texts.
+        offsets: int32 or int64, shape [rows + 1], ascending, none beyond the end of `data`.
 
     Raises:
-        UnicodeDecodeError: one is not UTF-8.
+        UnicodeDecodeError: a text is not UTF-8.
     """
     if len(offsets) > _FEWEST_ROWS and (encoded := _encode(data, offsets)) is not None:
         return encoded
@@ -51,10 +55,10 @@ def read_texts(data: memoryview, offsets: Array) -> Array | Encoded:
 
 
 def _encode(data: memoryview, offsets: Array) -> Encoded | None:
-    """The texts as different values and codes; None when they are long, or many differ.
+    """The texts as distinct values and codes; None when they are long, or too many differ.
 
-    A hash finds for each text a value that it may be, and a comparison of all its bytes says
-    whether it is: hashes that meet cost another round, never a wrong text.
+    A hash finds a candidate value for each text, and all their bytes are compared: colliding hashes
+    cost another round, never a wrong text.
     """
     places = offsets.astype(np.int64)
     lengths = np.diff(places)
@@ -62,10 +66,15 @@ def _encode(data: memoryview, offsets: Array) -> Encoded | None:
     if longest > _LONGEST_TEXT:
         return None
     keys = [lengths, *_words(data, places, lengths, longest)]
-    slots = _slots(keys)
+    mixed = np.zeros(len(lengths), np.uint64)
+    for key, multiplier in zip(keys, _MULTIPLIERS, strict=False):
+        mixed ^= key.astype(np.uint64) * multiplier
+        mixed ^= mixed >> np.uint64(32)
+    mixed *= _MULTIPLIERS[0]
+    slots = (mixed >> np.uint64(64 - _HASH_BITS)).astype(np.intp)
     values: list[str] = []
     codes = np.empty(len(lengths), np.int32)
-    rows = np.arange(len(lengths))  # whose value is not known yet
+    rows = np.arange(len(lengths))  # those whose value is not known yet
     for _ in range(_MOST_ROUNDS):
         sample = slots[:: 1 + len(slots) // _SAMPLE_ROWS]
         taken, at = np.unique(sample, return_index=True)
@@ -76,7 +85,7 @@ def _encode(data: memoryview, offsets: Array) -> Encoded | None:
         number[taken] = np.arange(len(taken))
         found = number[slots]
         same = np.logical_and.reduce([key[at][found] == key for key in keys])
-        codes[rows] = found + len(values)  # of the others too, and again in the next round
+        codes[rows] = found + len(values)  # wrong for some, which the next round corrects
         firsts = rows[at].tolist()
         values += [str(data[places[row] : places[row + 1]], "utf-8") for row in firsts]
         if same.all():
@@ -87,10 +96,10 @@ def _encode(data: memoryview, offsets: Array) -> Encoded | None:
 
 
 def _words(data: memoryview, places: Array, lengths: Array, longest: int) -> list[Words]:
-    """Eight bytes of each text at a time, as whole numbers; together all of its bytes.
+    """All bytes of each text as whole numbers of eight bytes.
 
-    They overlap where the length is no multiple of eight, so that none reaches over the end; of a
-    text shorter than eight bytes, each number holds all of it, in its highest bytes.
+    They overlap where the length is not a multiple of eight, so that none reaches beyond the end. A
+    text shorter than eight bytes is in the highest bytes of each number.
     """
     padded = bytes(_WORD) + data
     at_every_byte: Words = np.ndarray((len(data) + 1,), "<u8", padded, strides=(1,))
@@ -98,13 +107,3 @@ def _words(data: memoryview, places: Array, lengths: Array, longest: int) -> lis
     ends = range(_WORD, longest, _WORD)  # behind the first eight bytes, the next eight, …
     before = [np.minimum(places[:-1] + end, last) for end in ends]
     return [at_every_byte[end] & own for end in (last, *before)]
-
-
-def _slots(keys: list[Array]) -> npt.NDArray[np.intp]:
-    """A hash of each text, of `_HASH_BITS`."""
-    mixed = np.zeros(len(keys[0]), np.uint64)
-    for key, multiplier in zip(keys, _MULTIPLIERS, strict=False):
-        mixed ^= key.astype(np.uint64) * multiplier
-        mixed ^= mixed >> np.uint64(32)
-    mixed *= _MULTIPLIERS[0]
-    return (mixed >> np.uint64(64 - _HASH_BITS)).astype(np.intp)

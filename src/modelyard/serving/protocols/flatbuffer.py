@@ -1,4 +1,4 @@
-"""Tables of the flatbuffers format, read with every offset checked: they come from outside."""
+"""Tables of the FlatBuffers format; every offset is checked, because they come from outside."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ class FlatbufferError(ValueError):
 
 @dataclass(frozen=True)
 class FlatbufferTable:
-    """The table at `place` in `data`; its fields go by number."""
+    """The table at byte `place` of `data`; its fields have numbers."""
 
     data: bytes
     place: int
 
     @classmethod
     def root(cls, data: bytes) -> FlatbufferTable:
-        """The table that a whole buffer holds."""
+        """The root table of a whole buffer."""
         return cls(data, _unpack("<I", data, 0))
 
     def number(self, field: int, code: str, default: int = 0) -> int:
-        """A scalar, with `code` as `struct` has it."""
+        """A scalar; `code` is that of `struct`."""
         place = self._find(field)
         return _unpack(f"<{code}", self.data, place) if place else default
 
     def table(self, field: int) -> FlatbufferTable | None:
-        """A table within this one."""
+        """A table within this one; None when it is absent."""
         place = self._find(field)
         return (
             FlatbufferTable(self.data, place + _unpack("<I", self.data, place)) if place else None
         )
 
     def text(self, field: int) -> str:
-        """A string; empty when it is not there."""
+        """A string; empty when it is absent."""
         start, length = self._vector(field, 1)
         try:
             return self.data[start : start + length].decode("utf-8")
@@ -50,7 +50,7 @@ class FlatbufferTable:
             yield FlatbufferTable(self.data, place + _unpack("<I", self.data, place))
 
     def numbers(self, field: int, each: int) -> list[tuple[int, ...]]:
-        """The structs of a vector, each of so many 64-bit numbers."""
+        """The structs of a vector, each of `each` 64-bit numbers."""
         start, length = self._vector(field, 8 * each)
         return list(struct.iter_unpack(f"<{each}q", self.data[start : start + 8 * each * length]))
 
@@ -66,7 +66,7 @@ class FlatbufferTable:
         return place + 4, length
 
     def _find(self, field: int) -> int:
-        """Where a field lies; 0 when the table has it not."""
+        """Where a field lies; 0 when it is absent."""
         vtable = self.place - _unpack("<i", self.data, self.place)
         slot = 4 + 2 * field
         if slot + 2 > _unpack("<H", self.data, vtable):
