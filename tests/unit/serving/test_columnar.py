@@ -67,7 +67,7 @@ def test_what_is_no_table_is_refused(server: Server):
         check_faults(post(server, PATH, {"columns": value}), (["columns"], message))
     check_faults(
         post(server, PATH, {"columns": LISTS, "index": [0]}),
-        (["index"], "stands beside the columns"),
+        (["index"], "is not allowed beside columns"),
     )
     empty = {name: [] for name in ROW}
     check_faults(
@@ -75,7 +75,8 @@ def test_what_is_no_table_is_refused(server: Server):
     )
     text = json.dumps(LISTS)[:-1] + ', "hour": [1, 2, 3]}'
     check_faults(
-        post(server, PATH, f'{{"columns": {text}}}'), (["columns", "hour"], "stands more than once")
+        post(server, PATH, f'{{"columns": {text}}}'),
+        (["columns", "hour"], "appears more than once"),
     )
     twice = f'{{"columns": {json.dumps(LISTS)}, "columns": {json.dumps(LISTS)}}}'
     assert post(server, PATH, twice).status_code == 422

@@ -147,7 +147,7 @@ def test_what_would_lose_something_is_refused_by_name(
         ({"inputs": {}}, "is required"),
         ({"instances": ROWS, "params": []}, "params must be an object"),
         ("{", "must be JSON"),
-        ('{"instances": [], "instances": []}', "instances stands more than once"),
+        ('{"instances": [], "instances": []}', "instances appears more than once"),
         ("[" * 250_000, "must be JSON"),
         (b"\xff", "must be JSON"),
     ],

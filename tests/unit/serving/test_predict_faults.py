@@ -102,7 +102,7 @@ def test_a_misspelt_feature_gets_a_hint(server: Server):
 )
 def test_a_key_that_stands_twice_is_refused(server: Server, body: bytes, place: list[Any]):
     assert check_problem(post(server, body), 422)["errors"] == [
-        {"loc": place, "msg": "stands more than once"}
+        {"loc": place, "msg": "appears more than once"}
     ]
 
 

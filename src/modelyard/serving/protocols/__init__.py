@@ -1,1 +1,1 @@
-"""The three ways to ask, as thin translations: bytes to columns, predictions to bytes."""
+"""The three protocols, as thin translations: bytes to columns, predictions to bytes."""

@@ -1,30 +1,30 @@
-"""The body of a request: its headers are checked first, then it is read within a limit."""
+"""The body of a request: its headers are checked, then it is read within a limit."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from starlette.types import Message, Receive
+from starlette.types import Receive
 
 from modelyard.serving.limits import Size
 from modelyard.serving.problem import Problem
 
 JSON = b"application/json"
 RequestHeaders = Mapping[bytes, bytes]
-"""Headers of a request by their names in lower case."""
+"""Headers of a request by their lower-case names."""
 
 
 class ClientGoneError(Exception):
-    """The client closed the connection before it had sent its request."""
+    """The client closed the connection before it had sent its whole request."""
 
 
 class BodyReader:
-    """Reads bodies of one kind of request.
+    """Reads the bodies of one kind of request.
 
     Args:
-        size: the largest one that any request may have.
-        batch: the largest one of a batch; None where there are none.
-        is_batch: whether a body that begins so is one; None where every body may be.
+        size: limits of an ordinary request.
+        batch: limits of a batch; None where there are no batches.
+        is_batch: whether a body that begins with these bytes is a batch; None where any may be.
     """
 
     def __init__(
@@ -41,23 +41,29 @@ class BodyReader:
         self._max_announced_bytes = self._largest.max_body_bytes
 
     def check_announced(self, headers: RequestHeaders) -> None:
-        """Refuse, before a byte of the body is read, what its headers already rule out.
+        """Refuse what the headers already rule out, before any of the body is read.
 
         Raises:
-            Problem: 413 for an announced body over the limit, 415 for an encoded one.
+            Problem: 413 when the announced body is over the limit, 415 when it is encoded.
         """
         length = headers.get(b"content-length")
         if length is not None and int(length) > self._max_announced_bytes:
             raise self._largest.body_too_large()
         encoding = headers.get(b"content-encoding")
         if encoding is not None and encoding.lower() not in (b"", b"identity"):
-            raise unsupported("The body's content-encoding is not supported.", "Send it plain.")
+            raise unsupported(
+                "The body's content-encoding is not supported.", "Send it uncompressed."
+            )
 
     async def read(self, receive: Receive, begin_batch: Callable[[], None]) -> bytes:
-        """The whole body; `begin_batch` is called before more is held than a request may have.
+        """The whole body.
+
+        Args:
+            receive: ASGI's.
+            begin_batch: called before more is held than an ordinary request may have; may raise.
 
         Raises:
-            Problem: 413 as soon as more bytes have come than the limit.
+            Problem: 413 as soon as more bytes have come than the limit allows.
             ClientGoneError: the connection closed before the body was complete.
         """
         message = await receive()
@@ -65,12 +71,6 @@ class BodyReader:
         is_whole = message["type"] == "http.request" and not message.get("more_body")
         if is_whole and len(body) <= self._max_bytes:
             return body
-        return await self._read_on(message, receive, begin_batch)
-
-    async def _read_on(
-        self, message: Message, receive: Receive, begin_batch: Callable[[], None]
-    ) -> bytes:
-        """The body that starts with `message`."""
         size, length = self._size, 0
         chunks: list[bytes] = []
         while True:
@@ -109,7 +109,7 @@ def media_type(content_type: bytes) -> bytes:
 
 
 def wrong_type(found: bytes, *taken: str) -> Problem:
-    """The answer to a body that is declared as something else than what is `taken`."""
+    """415: the body is declared as something other than what is `taken`."""
     words = "another content type" if found else "none"
     return unsupported(
         f"The content type must be {' or '.join(taken)}, found {words}.",
@@ -118,8 +118,13 @@ def wrong_type(found: bytes, *taken: str) -> Problem:
 
 
 def unsupported(detail: str, fix: str) -> Problem:
-    """415: what the body is declared as is not taken here."""
+    """415: a body that is declared like this is not taken here."""
     return Problem("unsupported-media-type", 415, "Unsupported media type", detail, fix=fix)
+
+
+def unreadable(detail: str) -> Problem:
+    """400: the input is not what the protocol asks for."""
+    return Problem("invalid-input", 400, "The input cannot be read", detail)
 
 
 def method_not_allowed(path: str) -> Problem:

@@ -1,4 +1,4 @@
-"""Casts that lose nothing, for protocols whose clients leave types to the model's signature."""
+"""Lossless casts, for protocols whose clients leave types to the model's signature."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _EXACT = 2**53  # whole numbers up to here are exact as floats
 
 
 def cast_values(feature: Feature, values: Sequence[Any]) -> RawColumn:
-    """`values` in the feature's type wherever that loses nothing of them; others as they are."""
+    """`values` in the feature's type where the cast loses nothing; the others as they are."""
     if len(values) <= FEW_ROWS:
         if not any(map(feature.fault, values)):
             return values
@@ -25,17 +25,13 @@ def cast_values(feature: Feature, values: Sequence[Any]) -> RawColumn:
         return array
     match feature.type:
         case FeatureType.NUMBER:
-            return [_to_number(value) for value in values]
+            return [float(v) if isinstance(v, str) and _number(v) else v for v in values]
         case FeatureType.INTEGER:
             return [_to_integer(value) for value in values]
         case FeatureType.BOOLEAN:
             return [_to_boolean(value) for value in values]
         case _:
             return [str(value) if type(value) is int else value for value in values]
-
-
-def _to_number(value: Any) -> Any:
-    return float(value) if isinstance(value, str) and _number(value) else value
 
 
 def _to_integer(value: Any) -> Any:

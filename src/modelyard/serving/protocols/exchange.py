@@ -1,7 +1,7 @@
-"""What a protocol is to the server: ways to ask, one way to be refused.
+"""What the server asks of a protocol: it reads requests, writes answers and words refusals.
 
-A protocol translates, and nothing else: bytes to a table that keeps the contract, predictions to
-bytes, a `Problem` to its own words. `predict.py` does the rest, the same for all.
+A protocol only translates: bytes to a table that keeps the contract, predictions to bytes, a
+`Problem` to its own words. `predict.py` does the rest, which is the same for all.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from modelyard.serving.protocols.body import JSON, BodyReader, RequestHeaders
 from modelyard.serving.protocols.wording import Render
 
 HttpResponse = tuple[bytes, Headers]
+"""Body and headers of an answer with status 200."""
 VERSION_HEADER = b"x-model-version"
 LARGE_BODY_BYTES = 64 * 1024
 """Larger bodies come in several reads, and are worth a thread."""
@@ -95,40 +96,45 @@ Encode = Callable[[ModelSpec, Predictions], HttpResponse]
 
 
 class RequestFormat(Protocol):
-    """One way to ask: which bodies it takes, what they mean, how the answer is written."""
+    """One way to send rows: how its bodies are read, and how the answer is written."""
 
     @property
     def body(self) -> BodyReader:
         """Reads its bodies."""
 
     def read(self, spec: ModelSpec, body: bytes) -> tuple[Table, Encode]:
-        """What is asked, and how the answer is to be written.
+        """The rows or columns in `body`, and how to write the answer.
 
         Raises:
-            Problem: what is wrong with the body.
+            Problem: the body cannot be read, or has too many rows.
+            RowsRefusedError: names each fault of the rows.
         """
 
 
 class WireProtocol(Protocol):
-    """A set of forms behind one address."""
+    """The request formats of one address."""
 
     @property
     def label(self) -> str:
         """The address, for metrics and logs."""
 
     def format_of(self, scope: Scope, headers: RequestHeaders) -> RequestFormat:
-        """The form of a request; raises the Problem when its method or headers fit none."""
+        """The format of a request.
+
+        Raises:
+            Problem: 405 or 415 when the method or the headers fit none, 400 for a broken header.
+        """
 
     @property
     def render(self) -> Render:
-        """How its refusals are said."""
+        """How its refusals are written."""
 
 
 class Addresses:
-    """Which protocol is spoken where.
+    """Which protocol answers at which path.
 
     Args:
-        fixed: those of one path, which is their label.
+        fixed: protocols with a single path, which is their label.
         match: the protocol at any other path, or None.
     """
 
@@ -139,5 +145,5 @@ class Addresses:
         self._match = match
 
     def at(self, path: str) -> WireProtocol | None:
-        """The protocol at `path`; None where no predictions are answered."""
+        """The protocol at `path`; None where there are no predictions."""
         return self.fixed.get(path) or self._match(path)

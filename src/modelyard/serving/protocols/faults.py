@@ -1,4 +1,4 @@
-"""The slow look at a JSON body that the decoder refused: every fault, by the name of its field."""
+"""The slow look at a JSON body that the decoder refused: names the field of every fault."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from modelyard.scoring.rows.faults import (
     unknown_names,
 )
 from modelyard.serving.limits import Size
-from modelyard.serving.protocols.json_text import Object, parse_json
+from modelyard.serving.protocols.json_text import JsonObject, parse_json
 
 
 def examine(
     body: bytes, contract: Contract, size: Size, max_depth: int
 ) -> list[Mapping[str, Value]]:
-    """The rows in `body`, when it has no fault.
+    """The rows in `body`, if it has no fault.
 
     Raises:
         Problem: 400 when it is not JSON, 413 for too many rows.
         RowsRefusedError: names each fault.
     """
     value = parse_json(body, max_depth)
-    one = isinstance(value, Object)
+    one = isinstance(value, JsonObject)
     if not one and not isinstance(value, list):
         raise RowsRefusedError([Fault([], "must be an object, or a list of objects")])
     rows = [value] if one else value
@@ -44,11 +44,11 @@ def examine(
 
 
 def _row_faults(row: object, contract: Contract, place: Place) -> Iterator[Fault]:
-    if not isinstance(row, Object):
+    if not isinstance(row, JsonObject):
         yield Fault(place, "must be an object")
         return
     for name in row.repeated:
-        yield Fault([*place, shown(name)], "stands more than once")
+        yield Fault([*place, shown(name)], "appears more than once")
     for feature in contract.features:
         if feature.name not in row:
             yield Fault([*place, feature.name], "is required")

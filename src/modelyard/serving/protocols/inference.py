@@ -1,11 +1,14 @@
 """The Open Inference Protocol V2: `POST /v2/models/{model}[/versions/{version}]/infer`.
 
 With the binary tensor extension, which clients such as tritonclient use unless told otherwise.
+https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md
+https://github.com/triton-inference-server/server/blob/main/docs/protocol/extension_binary_data.md
 """
 
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -23,6 +26,7 @@ from modelyard.serving.protocols.body import (
     RequestHeaders,
     media_type,
     method_not_allowed,
+    unreadable,
     wrong_type,
 )
 from modelyard.serving.protocols.exchange import Encode, HttpResponse, ModelSpec
@@ -48,7 +52,7 @@ _TYPES = (b"", b"application/json", b"application/octet-stream")
 
 
 class InferenceProtocol:
-    """See above."""
+    """One tensor a feature in, one tensor of predictions out, each in JSON or in binary."""
 
     label = LABEL
     render = staticmethod(render_v2)
@@ -63,25 +67,27 @@ class InferenceProtocol:
         return self if path.endswith("/infer") and _address(path) else None
 
     def format_of(self, scope: Scope, headers: RequestHeaders) -> InferFormat:
-        """The form with the model that the path names."""
+        """The format for the model and the version that the path names."""
         if scope["method"] != "POST":
             raise method_not_allowed(LABEL)
         kind = media_type(headers.get(b"content-type", b""))
         if kind not in _TYPES:
             raise wrong_type(kind, "application/json", "application/octet-stream")
         address = _address(scope["path"])
-        assert address is not None  # `at` looked
+        assert address is not None  # or `at` had not returned this protocol
         model, version = address.groups()
         length = headers.get(LENGTH_HEADER)
         if length is None:
             return InferFormat(model, version, None, self._json_body, self._limits.request)
         if not length.isdigit():
-            raise _bad("The header Inference-Header-Content-Length must be a number of bytes.")
+            raise unreadable(
+                "The header Inference-Header-Content-Length must be a number of bytes."
+            )
         return InferFormat(model, version, int(length), self._binary_body, self._limits.batch)
 
 
 class InferFormat:
-    """One request: JSON, followed by bytes when `json_bytes` says where the JSON ends."""
+    """JSON, followed by binary tensors when `json_bytes` says where the JSON ends."""
 
     def __init__(
         self, model: str, version: str | None, json_bytes: int | None, body: BodyReader, size: Size
@@ -93,19 +99,21 @@ class InferFormat:
         self._size = size
 
     def read(self, spec: ModelSpec, body: bytes) -> tuple[Table, Encode]:
-        """The columns of the tensors, and how the asked outputs are to be written."""
+        """The columns of the tensors, and how to write the requested outputs."""
         check_model(spec.snapshot, self._model, self._version)
         tail = memoryview(b"")
         text = body
         if self._json_bytes is not None:
             if self._json_bytes > len(body):
-                raise _bad("The header Inference-Header-Content-Length is larger than the body.")
+                raise unreadable(
+                    "The header Inference-Header-Content-Length is larger than the body."
+                )
             text, tail = body[: self._json_bytes], memoryview(body)[self._json_bytes :]
         if len(text) > spec.limits.max_body_bytes:
             raise spec.limits.request.body_too_large()
         question = read_json(text, spec.limits.max_depth)
         if not isinstance(question, dict) or not isinstance(question.get("inputs"), list):
-            raise _bad('The body must be an object with a list of "inputs".')
+            raise unreadable('The body must be an object with a list of "inputs".')
         encode = _encoder(spec.snapshot, question)
         return self._table(spec, question["inputs"], tail), encode
 
@@ -115,9 +123,9 @@ class InferFormat:
         for tensor in inputs:
             name = tensor.get("name") if isinstance(tensor, dict) else None
             if not isinstance(name, str):
-                raise _bad("Each of the inputs must be an object with a name.")
+                raise unreadable("Each of the inputs must be an object with a name.")
             if name in given:
-                raise bad_tensor(shown(name), "stands more than once")
+                raise bad_tensor(shown(name), "appears more than once")
             if name not in features:
                 message = f"is not one of this model's; expected {', '.join(features)}"
                 raise bad_tensor(shown(name), message)
@@ -136,17 +144,21 @@ class InferFormat:
             given[name] = from_bytes(name, dtype, rows, tail[:length], as_list=as_list)
             tail = tail[length:]
         if len(tail):
-            raise _bad("There are more bytes after the JSON than the inputs announce.")
+            raise unreadable("There are more bytes after the JSON than the inputs announce.")
         counts = {len(column) for column in given.values()}
         if len(counts) > 1:
-            raise _bad("Every input must have the same number of rows.")
+            raise unreadable("Every input must have the same number of rows.")
         if counts == {0}:
             raise RowsRefusedError([Fault([], "must hold at least one row")])
         return check_table(given, spec, [])
 
 
 def check_model(snapshot: Snapshot, model: str, version: str | None) -> None:
-    """Refuse, with a 404 `Problem`, the name of a model or a version that is not served."""
+    """Refuse a model or a version that is not served.
+
+    Raises:
+        Problem: 404.
+    """
     served = snapshot.version
     if model != served.name:
         raise _not_served(f"The model {served.name} is served here, and no other.")
@@ -158,28 +170,25 @@ def _encoder(snapshot: Snapshot, question: dict[str, Any]) -> Encode:
     """How to write the outputs that `question` asks for."""
     given_id = question.get("id")
     if not isinstance(given_id, str | None):
-        raise _bad("The id must be a string.")
+        raise unreadable("The id must be a string.")
     name = snapshot.contract.output.name
     binary = _flag(_parameters(question, "The request"), "binary_data_output", default=False)
     outputs = question.get("outputs")
     if not isinstance(outputs, list | None):
-        raise _bad("The outputs must be a list.")
+        raise unreadable("The outputs must be a list.")
     for output in outputs or ():
         if not isinstance(output, dict) or output.get("name") != name:
-            raise _bad(f"Each of the outputs must be an object with the name of one: {name}.")
+            raise unreadable(f"Each of the outputs must be an object with the name of one: {name}.")
         parameters = _parameters(output, "An output")
         if parameters.get("classification"):
-            raise _bad("The classification extension is not supported.")
+            raise unreadable("The classification extension is not supported.")
         binary = _flag(parameters, "binary_data", default=binary)
 
-    def encode(spec: ModelSpec, predictions: Predictions) -> HttpResponse:
-        return _write(spec, predictions, given_id, binary=binary)
-
-    return encode
+    return partial(_write, given_id=given_id, binary=binary)
 
 
 def _write(
-    spec: ModelSpec, predictions: Predictions, given_id: str | None, *, binary: bool
+    spec: ModelSpec, predictions: Predictions, *, given_id: str | None, binary: bool
 ) -> HttpResponse:
     check_finite(predictions)
     snapshot = spec.snapshot
@@ -214,19 +223,15 @@ def _parameters(owner: dict[str, Any], who: str) -> dict[str, Any]:
     if parameters is None:
         return {}
     if not isinstance(parameters, dict):
-        raise _bad(f"{who} must have its parameters in an object.")
+        raise unreadable(f"{who} must have its parameters in an object.")
     return parameters
 
 
 def _flag(parameters: dict[str, Any], name: str, *, default: bool) -> bool:
     value = parameters.get(name, default)
     if not isinstance(value, bool):
-        raise _bad(f"The parameter {name} must be true or false.")
+        raise unreadable(f"The parameter {name} must be true or false.")
     return value
-
-
-def _bad(detail: str) -> Problem:
-    return Problem("invalid-input", 400, "The input cannot be read", detail)
 
 
 def _not_served(detail: str) -> Problem:

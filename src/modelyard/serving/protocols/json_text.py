@@ -1,8 +1,8 @@
-"""JSON from outside, read strictly: no key twice, no deep nesting, valid UTF-8.
+"""JSON from outside, read strictly: no repeated key, no deep nesting, valid UTF-8.
 
-`read_json` is quick where it can be sure; `parse_json` is the slow one, which sees everything and
-says what is wrong. NaN and Infinity, which Python's own clients write, come through as floats: the
-fields that hold them are refused by name later.
+`read_json` is fast where it can be sure; `parse_json` is slow, sees everything and says what is
+wrong. NaN and Infinity, which Python's own clients write, become floats: the fields that hold them
+are refused by name later.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from modelyard.scoring.rows.faults import shown
 from modelyard.serving.problem import Problem
 
 UNDECODABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for a body that is not well-formed."""
+"""What msgspec raises for a body that is not well formed, or not of the wanted type."""
 
-_LONGEST_NUMBER = 400  # digits; every float fits, and int() of more is refused by Python
+_LONGEST_NUMBER = 400  # digits: every float has fewer, and Python refuses int() of many more
 _HUGE: int = 10**_LONGEST_NUMBER
 _decode = msgspec.json.Decoder().decode
 
 
-class Object(dict[str, Any]):
-    """A JSON object that knows which of its keys stood twice."""
+class JsonObject(dict[str, Any]):
+    """A JSON object that knows which of its keys were repeated."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
@@ -39,7 +39,7 @@ def read_json(body: bytes, max_depth: int) -> Any:
     """The value in `body`.
 
     Raises:
-        Problem: 400 when it is not JSON, is nested too deeply, or has a key twice.
+        Problem: 400 when it is not JSON, is nested too deeply, or repeats a key.
     """
     try:
         value = _decode(body)
@@ -47,7 +47,7 @@ def read_json(body: bytes, max_depth: int) -> Any:
         value = parse_json(body, max_depth)
     else:
         _check_depth(body, value, max_depth)
-        # as many colons as keys: no key stands twice (and no string has a colon)
+        # as many colons as keys: no key is repeated (and no string has a colon)
         if body.count(b":") == _count_keys(value):
             return value
         value = parse_json(body, max_depth)
@@ -56,13 +56,17 @@ def read_json(body: bytes, max_depth: int) -> Any:
 
 
 def parse_json(body: bytes, max_depth: int) -> Any:
-    """The same, slowly, with each object as an `Object`; keys that stand twice are left to it."""
+    """The value in `body`, each object of it a `JsonObject`, which tells of repeated keys.
+
+    Raises:
+        Problem: 400 when it is not JSON, or is nested too deeply.
+    """
     try:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise not_json(f"it is not UTF-8 at byte {error.start}") from error
     try:
-        value = json.loads(text, object_pairs_hook=Object, parse_int=_integer)
+        value = json.loads(text, object_pairs_hook=JsonObject, parse_int=_integer)
     except json.JSONDecodeError as error:
         where = f"{error.msg} at line {error.lineno}, column {error.colno}"
         raise not_json(where if text.strip() else "it is empty") from error
@@ -91,7 +95,7 @@ def _integer(digits: str) -> int:
 
 def _check_depth(body: bytes, value: Any, max_depth: int) -> None:
     if body.count(b"[") + body.count(b"{") <= max_depth:
-        return  # not even all of them inside each other are too deep
+        return  # even if each were inside the one before
     level = [value]
     for _ in range(max_depth):
         level = [
@@ -106,7 +110,7 @@ def _check_depth(body: bytes, value: Any, max_depth: int) -> None:
 
 
 def _count_keys(value: Any) -> int:
-    """Keys of the objects in `value`; some that are well hidden in lists may be missed."""
+    """How many keys the objects in `value` have; some that are deep in lists may be missed."""
     if type(value) is dict:
         inner = [v for v in value.values() if type(v) in (dict, list)]
         return len(value) + sum(map(_count_keys, inner))
@@ -119,13 +123,13 @@ def _refuse_repeated(value: Any) -> None:
     waiting = [value]
     while waiting:
         outer = waiting.pop()
-        if isinstance(outer, Object) and outer.repeated:
+        if isinstance(outer, JsonObject) and outer.repeated:
             raise Problem(
                 "repeated-key",
                 400,
-                "A key stands twice",
-                f"A key may stand once in a JSON object: {shown(outer.repeated[0])} stands more "
-                "than once.",
+                "A key appears more than once",
+                f"Each key of a JSON object must be unique: {shown(outer.repeated[0])} appears "
+                "more than once.",
             )
         inner = outer.values() if isinstance(outer, dict) else outer
         if isinstance(outer, dict | list):

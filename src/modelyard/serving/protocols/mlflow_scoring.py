@@ -1,9 +1,9 @@
 """MLflow's scoring protocol, `POST /invocations`: the four JSON layouts, and CSV.
 
-What MLflow's documentation promises is taken: values are cast to the model's types as long as
-nothing of them is lost, columns that the model does not know are ignored, so are `params`. What
-its server does beside that is not: it cuts 3.5 down to 3, and answers `NaN` where a value is
-missing.
+It keeps what MLflow's documentation promises: values are cast to the model's types where the cast
+loses nothing, and unknown columns and `params` are ignored. It does not do what MLflow's server
+does beyond that, which is to truncate 3.5 to 3 and to answer `NaN` where a value is missing.
+https://mlflow.org/docs/latest/ml/deployment/deploy-model-locally/
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from modelyard.scoring.rows.decoder import Table
 from modelyard.scoring.rows.faults import shown
 from modelyard.scoring.runner import Predictions
 from modelyard.serving.limits import Limits
-from modelyard.serving.problem import Problem
 from modelyard.serving.protocols.body import (
     BodyReader,
     RequestHeaders,
     media_type,
     method_not_allowed,
+    unreadable,
     wrong_type,
 )
 from modelyard.serving.protocols.casts import cast_values
-from modelyard.serving.protocols.columnar import check_lengths
 from modelyard.serving.protocols.exchange import Encode, HttpResponse, ModelSpec, RequestFormat
 from modelyard.serving.protocols.finite import check_finite
 from modelyard.serving.protocols.json_text import read_json
-from modelyard.serving.protocols.tables import check_table
+from modelyard.serving.protocols.tables import check_lengths, check_table
+from modelyard.serving.protocols.tensors import flatten
 from modelyard.serving.protocols.wording import render_mlflow
 
 PATH = "/invocations"
@@ -43,30 +43,30 @@ Lists = dict[str, list[Any]]
 
 
 class MlflowProtocol:
-    """See above."""
+    """JSON or CSV in, `{"predictions": [...]}` out."""
 
     label = PATH
     render = staticmethod(render_mlflow)
 
     def __init__(self, limits: Limits) -> None:
         body = BodyReader(limits.request)
-        self._forms: dict[bytes, RequestFormat] = {
-            b"application/json": JsonLayouts(body),
-            b"text/csv": Csv(body),
+        self._formats: dict[bytes, RequestFormat] = {
+            b"application/json": LayoutsFormat(body),
+            b"text/csv": CsvFormat(body),
         }
 
     def format_of(self, scope: Scope, headers: RequestHeaders) -> RequestFormat:
-        """JSON or CSV, as the content type says."""
+        """The format that the content type names."""
         if scope["method"] != "POST":
             raise method_not_allowed(PATH)
         kind = media_type(headers.get(b"content-type", b""))
-        if (form := self._forms.get(kind)) is None:
-            raise wrong_type(kind, *map(bytes.decode, self._forms))
-        return form
+        if (found := self._formats.get(kind)) is None:
+            raise wrong_type(kind, *map(bytes.decode, self._formats))
+        return found
 
 
-class JsonLayouts:
-    """`dataframe_split`, `dataframe_records`, `instances` or `inputs`."""
+class LayoutsFormat:
+    """JSON: `dataframe_split`, `dataframe_records`, `instances` or `inputs`."""
 
     def __init__(self, body: BodyReader) -> None:
         self.body = body
@@ -76,15 +76,17 @@ class JsonLayouts:
         value = read_json(body, spec.limits.max_depth)
         layouts = [name for name in LAYOUTS if name in value] if isinstance(value, dict) else []
         if len(layouts) != 1:
-            raise _bad(f"The body must be an object with exactly one of {', '.join(LAYOUTS)}.")
+            raise unreadable(
+                f"The body must be an object with exactly one of {', '.join(LAYOUTS)}."
+            )
         if not isinstance(value.get("params", {}), dict | None):
-            raise _bad("params must be an object.")
+            raise unreadable("params must be an object.")
         (layout,) = layouts
         return _to_table(_lists(layout, value[layout]), spec), write_predictions
 
 
-class Csv:
-    """A table with its columns' names in the first line, as pandas' `to_csv` writes it."""
+class CsvFormat:
+    """A table with the columns' names in the first line, as pandas' `to_csv` writes it."""
 
     def __init__(self, body: BodyReader) -> None:
         self.body = body
@@ -96,74 +98,68 @@ class Csv:
                 line for line in csv.reader(StringIO(body.decode("utf-8-sig")), strict=True) if line
             ]
         except UnicodeDecodeError as error:
-            raise _bad(f"The body is not UTF-8 at byte {error.start}.") from error
+            raise unreadable(f"The body is not UTF-8 at byte {error.start}.") from error
         except csv.Error as error:
-            raise _bad("The body is not CSV that can be read.") from error
+            raise unreadable("The body is not CSV that can be read.") from error
         if not lines:
-            raise _bad("The body must hold a line with the names of the columns, and rows.")
+            raise unreadable("The body must hold a line with the names of the columns, and rows.")
         return _to_table(_from_rows(lines[0], lines[1:]), spec), write_predictions
 
 
 def write_predictions(spec: ModelSpec, predictions: Predictions) -> HttpResponse:
-    """`{"predictions": [...]}`."""
+    """`{"predictions": [...]}`.
+
+    Raises:
+        Problem: 422 naming the rows for which the model has no finite answer.
+    """
     check_finite(predictions)
     return msgspec.json.encode({"predictions": predictions.tolist()}), spec.json_headers
 
 
 def _lists(layout: str, value: Any) -> Lists:
-    """The columns of a layout as lists of what stood in the JSON."""
+    """The columns of a layout, with the values as they are in the JSON."""
     if layout == "dataframe_split":
         if not isinstance(value, dict) or not {"columns", "data"} <= value.keys():
-            raise _bad('dataframe_split must be an object with "columns" and "data".')
+            raise unreadable('dataframe_split must be an object with "columns" and "data".')
         return _from_rows(value["columns"], value["data"])
     if layout == "inputs" and isinstance(value, dict):
         if not any(isinstance(column, list) for column in value.values()):
             return {name: [one] for name, one in value.items()}  # one row
-        return {name: _flat(name, column) for name, column in value.items()}
-    return _from_records(layout, value)
+        for name, column in value.items():
+            if not isinstance(column, list):
+                raise unreadable(
+                    f"inputs: {shown(name)} must be a list of values, like the others."
+                )
+        return {name: flatten(column) for name, column in value.items()}
+    if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
+        raise unreadable(
+            f"{layout} must be a list of objects, each with the names of the model's features."
+        )
+    names = dict.fromkeys(name for row in value for name in row)
+    return {name: [row.get(name) for row in value] for name in names}
 
 
 def _from_rows(names: Any, rows: Any) -> Lists:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise _bad("The columns' names must be a list of strings.")
+        raise unreadable("The columns' names must be a list of strings.")
     if len(set(names)) != len(names):
-        raise _bad("A column's name stands more than once.")
+        raise unreadable("A column's name appears more than once.")
     if not isinstance(rows, list):
-        raise _bad("The data must be a list of rows.")
+        raise unreadable("The data must be a list of rows.")
     for number, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != len(names):
-            raise _bad(f"Row {number} must be a list of {len(names)} values, one for each column.")
+            raise unreadable(
+                f"Row {number} must be a list of {len(names)} values, one for each column."
+            )
     columns = zip(*rows, strict=True) if rows else ((),) * len(names)
     return {name: list(values) for name, values in zip(names, columns, strict=True)}
-
-
-def _from_records(layout: str, rows: Any) -> Lists:
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise _bad(
-            f"{layout} must be a list of objects, each with the names of the model's features."
-        )
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row.get(name) for row in rows] for name in names}
-
-
-def _flat(name: str, column: Any) -> list[Any]:
-    """A column as a list; `[[1], [2]]`, which clients of tensors send, is one too."""
-    if not isinstance(column, list):
-        raise _bad(f"inputs: {shown(name)} must be a list of values, as the others are.")
-    if column and all(isinstance(value, list) and len(value) == 1 for value in column):
-        return [value[0] for value in column]
-    return column
 
 
 def _to_table(lists: Mapping[str, list[Any]], spec: ModelSpec) -> Table:
     known = {f.name: f for f in spec.contract.features}
     lists = {name: values for name, values in lists.items() if name in known}
-    check_lengths(dict(lists), [])
+    check_lengths(lists, [])
     if lists:
         spec.limits.request.check_rows(len(next(iter(lists.values()))))
     given = {name: cast_values(known[name], values) for name, values in lists.items()}
     return check_table(given, spec, [], ignore_unknown=True)
-
-
-def _bad(detail: str) -> Problem:
-    return Problem("invalid-input", 400, "The input cannot be read", detail)

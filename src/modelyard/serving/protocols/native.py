@@ -1,6 +1,6 @@
 """Modelyard's own protocol, `POST /predict`: JSON by row, JSON by column, Arrow.
 
-The answer comes in the form of the question unless `Accept` names the other one.
+JSON is answered in JSON and Arrow in Arrow, unless `Accept` names the other one.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _FEW_NUMBERS = 256
 
 
 class NativeProtocol:
-    """See above."""
+    """Rows or columns in, `{"prediction": [...], "model": {...}}` or an Arrow stream out."""
 
     label = PATH
     render = staticmethod(render_native)
@@ -53,7 +53,7 @@ class NativeProtocol:
         self._arrow_to_json = ArrowFormat(arrow_body, write_json)
 
     def format_of(self, scope: Scope, headers: RequestHeaders) -> RequestFormat:
-        """The form that the content type and `Accept` name."""
+        """The format that the content type and `Accept` name."""
         if scope["method"] != "POST":
             raise method_not_allowed(PATH)
         content_type, accept = headers.get(b"content-type", b""), headers.get(b"accept")

@@ -1,4 +1,4 @@
-"""Columns of a request as a table: few rows go the way of rows, which is shorter for them."""
+"""The columns of a request as a table: a few rows are kept as rows, which is faster for them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from modelyard.scoring.rows.columns import RawColumn, check_columns
 from modelyard.scoring.rows.decoder import Table
-from modelyard.scoring.rows.faults import Place
+from modelyard.scoring.rows.faults import Fault, Place, RowsRefusedError, refuse, shown
 from modelyard.serving.protocols.exchange import ModelSpec
 
 FEW_ROWS = 8
-"""Up to so many rows, asking the contract for each value is quicker than arrays are."""
+"""Up to this many rows, asking the contract about each value is faster than making arrays."""
 
 
 def check_table(
@@ -18,7 +18,7 @@ def check_table(
 ) -> Table:
     """The rows of `given`, or its columns; arguments and errors are those of `check_columns`.
 
-    As rows they also join the rows of other requests in one call of the model.
+    Rows can also join those of other requests in one call to the model.
     """
     contract = spec.contract
     lists = [given.get(feature.name) for feature in contract.features]
@@ -31,3 +31,21 @@ def check_table(
         ):
             return spec.decoder.rows_of(few)
     return check_columns(given, contract, place, ignore_unknown=ignore_unknown)
+
+
+def check_lengths(given: Mapping[str, RawColumn], place: Place) -> None:
+    """Refuse columns without rows, and columns of different lengths.
+
+    Raises:
+        RowsRefusedError: names each column that is shorter than the longest.
+    """
+    lengths = set(map(len, given.values()))
+    if lengths == {0}:
+        raise RowsRefusedError([Fault(place, "must hold at least one row")])
+    if len(lengths) > 1:
+        rows = max(lengths)
+        refuse(
+            Fault([*place, shown(name)], f"must have as many rows as the longest column, {rows}")
+            for name, values in given.items()
+            if len(values) != rows
+        )

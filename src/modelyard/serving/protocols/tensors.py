@@ -14,6 +14,7 @@ import numpy.typing as npt
 from modelyard.contract import FeatureType
 from modelyard.scoring.rows.columns import RawColumn
 from modelyard.serving.problem import Problem
+from modelyard.serving.protocols.body import unreadable
 
 DTYPES = {
     "BOOL": "?",
@@ -37,13 +38,13 @@ DATATYPES = {
     FeatureType.STRING: "BYTES",
     FeatureType.CATEGORY: "BYTES",
 }
-"""The datatype that the metadata names; every one that can be widened to it is taken."""
+"""The datatype that the metadata names; any that can be widened to it is taken."""
 
 _TYPES: dict[str, set[type]] = {"b": {bool}, "i": {int}, "u": {int}, "f": {int, float}, "O": {str}}
 
 
 def rows_in_shape(name: str, shape: Any) -> int:
-    """Rows of a tensor with this shape."""
+    """How many rows a tensor of this shape has."""
     if isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape):
         match shape:
             case [rows] | [rows, 1]:
@@ -59,16 +60,10 @@ def dtype_of(name: str, datatype: Any) -> np.dtype[Any]:
 
 
 def json_values(name: str, dtype: np.dtype[Any], rows: int, data: Any) -> list[Any]:
-    """The values in a tensor's `data`, which is flat or nested as its shape is."""
+    """The values in a tensor's `data`, flat or nested, as a flat list."""
     if not isinstance(data, list):
         raise bad_tensor(name, "must have its values in a list called data")
-    if (
-        data
-        and type(data[0]) is list
-        and all(isinstance(value, list) and len(value) == 1 for value in data)
-    ):
-        data = [value[0] for value in data]
-    values: list[Any] = data
+    values = flatten(data)
     if len(values) != rows:
         raise bad_tensor(name, f"must have as many values as its shape says, {rows}")
     if not set(map(type, values)) <= _TYPES[dtype.kind]:
@@ -77,7 +72,7 @@ def json_values(name: str, dtype: np.dtype[Any], rows: int, data: Any) -> list[A
 
 
 def as_datatype(name: str, dtype: np.dtype[Any], values: list[Any]) -> RawColumn:
-    """JSON's values as the datatype has them: a FP32 is no more exact than four bytes are."""
+    """JSON's values in the precision of the datatype: an FP32 has four bytes."""
     try:
         with np.errstate(over="ignore"):  # what becomes infinite is refused with the others
             return np.array(values, dtype)
@@ -88,7 +83,7 @@ def as_datatype(name: str, dtype: np.dtype[Any], values: list[Any]) -> RawColumn
 def from_bytes(
     name: str, dtype: np.dtype[Any], rows: int, data: memoryview, *, as_list: bool
 ) -> RawColumn:
-    """The column in a tensor's bytes; strings are a list always, others when it is wanted."""
+    """The column in a tensor's bytes: a list for strings, or if `as_list`, else an array."""
     if dtype.kind == "O":
         return _strings(name, rows, data)
     if len(data) != rows * dtype.itemsize:
@@ -100,17 +95,28 @@ def from_bytes(
 
 
 def to_bytes(predictions: npt.NDArray[Any]) -> bytes:
-    """Predictions as the bytes of a FP64 tensor."""
+    """Predictions as the bytes of an FP64 tensor."""
     return predictions.astype("<f8").tobytes()
 
 
 def bad_tensor(name: str, message: str) -> Problem:
     """400: a tensor is not what it has to be."""
-    return Problem("invalid-input", 400, "The input cannot be read", f"The input {name} {message}.")
+    return unreadable(f"The input {name} {message}.")
+
+
+def flatten(values: list[Any]) -> list[Any]:
+    """A column as a flat list: `[[1], [2]]`, the shape [rows, 1], becomes `[1, 2]`."""
+    if (
+        values
+        and type(values[0]) is list
+        and all(isinstance(value, list) and len(value) == 1 for value in values)
+    ):
+        return [value[0] for value in values]
+    return values
 
 
 def _strings(name: str, rows: int, data: memoryview) -> list[str]:
-    """Strings, each after its length as a little-endian uint32."""
+    """The strings in `data`, each after its length as a little-endian uint32."""
     values: list[str] = []
     place, end = 0, len(data)
     cut_short = "must have as many strings as its shape says, each after its length"

@@ -1,4 +1,4 @@
-"""Refusals in the words of each protocol: one `Problem`, three ways to say it."""
+"""Refusals in the words of each protocol: one `Problem`, three ways to write it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MLFLOW_PATHS = ("/invocations", "/ping", "/version")
 
 
 def render_for(path: str) -> Render:
-    """How refusals are said at `path`."""
+    """How refusals are written at `path`."""
     if path == "/v2" or path.startswith("/v2/"):
         return render_v2
     return render_mlflow if path in _MLFLOW_PATHS else render_native
@@ -39,13 +39,13 @@ def render_native(problem: Problem, request_id: str) -> tuple[int, bytes, Header
 
 
 def render_mlflow(problem: Problem, request_id: str) -> tuple[int, bytes, Headers]:
-    """MLflow's `{"error_code", "message"}`, with 400 for every input that is not acceptable."""
+    """MLflow's `{"error_code", "message"}`, with 400 for input that breaks the contract."""
     code = _ERROR_CODES.get(problem.status, "BAD_REQUEST")
     return _render(problem, request_id, {"error_code": code, "message": _text(problem)})
 
 
 def render_v2(problem: Problem, request_id: str) -> tuple[int, bytes, Headers]:
-    """The Open Inference Protocol's `{"error"}`, with 400 for every input not acceptable."""
+    """The Open Inference Protocol's `{"error"}`, with 400 for input that breaks the contract."""
     return _render(problem, request_id, {"error": _text(problem)})
 
 
@@ -60,12 +60,10 @@ def _render(
 
 def _text(problem: Problem) -> str:
     """The problem as one text; its faults as `field (row 3): message`."""
-    faults = [_fault_text(**fault) for fault in problem.errors[:_LISTED_FAULTS]]
-    return " ".join([problem.sentence(), *faults])
-
-
-def _fault_text(loc: list[str | int], msg: str) -> str:
-    names = [str(part) for part in loc[1:] if isinstance(part, str)]
-    rows = [part for part in loc[1:] if isinstance(part, int)]
-    place = ".".join(names) or "the body"
-    return f"{place} (row {rows[-1]}): {msg}." if rows else f"{place}: {msg}."
+    sentences = [problem.sentence()]
+    for fault in problem.errors[:_LISTED_FAULTS]:
+        place = fault["loc"][1:]  # the first part is "body"
+        name = ".".join(part for part in place if isinstance(part, str)) or "the body"
+        rows = [f" (row {part})" for part in place if isinstance(part, int)]
+        sentences.append(f"{name}{rows[-1] if rows else ''}: {fault['msg']}.")
+    return " ".join(sentences)
