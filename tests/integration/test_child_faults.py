@@ -64,7 +64,7 @@ def is_alive(pid: int) -> bool:
 
 @pytest.fixture
 def quick(make_server: MakeServer) -> Server:
-    return make_server(serving_poll_interval_s=0.05)
+    return make_server(poll_interval_s=0.05)
 
 
 def test_every_misbehaviour_costs_its_own_request_and_no_other(quick: Server):
@@ -192,7 +192,7 @@ def test_a_dying_version_without_a_predecessor_is_said_to_be_one_and_comes_back(
 
 
 def test_a_process_that_leaks_is_replaced_before_it_costs_a_request(make_server: MakeServer):
-    server = make_server(serving_poll_interval_s=0.05, serving_child_memory_mb=900)
+    server = make_server(poll_interval_s=0.05, child_memory_mb=900)
 
     async def work(client: httpx.AsyncClient) -> None:
         add_code_version(server.registry, 1)
@@ -210,7 +210,7 @@ def test_a_process_that_leaks_is_replaced_before_it_costs_a_request(make_server:
 
 
 def test_an_allocation_beyond_the_limit_is_refused_to_the_model(make_server: MakeServer):
-    server = make_server(serving_poll_interval_s=0.05, serving_child_memory_mb=700)
+    server = make_server(poll_interval_s=0.05, child_memory_mb=700)
 
     async def work(client: httpx.AsyncClient) -> None:
         add_code_version(server.registry, 1)
@@ -233,7 +233,7 @@ LOADS: dict[str, tuple[str, str]] = {
 
 @pytest.mark.parametrize("what", LOADS)
 def test_a_model_that_cannot_be_loaded_is_refused_with_the_reason(make_server: MakeServer, what):
-    server = make_server(serving_child_start_timeout_s=8.0 if what == "hangs" else 60.0)
+    server = make_server(child_start_timeout_s=8.0 if what == "hangs" else 60.0)
     statement, words = LOADS[what]
     version = add_code_version(server.registry, 1, load=f"{statement}\n{LOAD}")
     with pytest.raises(ModelRefusedError) as refusal:
@@ -283,7 +283,7 @@ def test_large_batches_go_in_parts_and_the_small_ones_between_them(quick: Server
 
 
 def test_two_children_share_the_work_and_cover_for_each_other(make_server: MakeServer):
-    server = make_server(serving_poll_interval_s=0.05, serving_child_processes=2)
+    server = make_server(poll_interval_s=0.05, child_processes=2)
 
     async def work(client: httpx.AsyncClient) -> None:
         add_code_version(server.registry, 1)

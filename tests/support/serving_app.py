@@ -80,24 +80,24 @@ def build_server(folder: Path, registry: FolderRegistry | None = None, **values:
     """A server with its files in `folder`; `values` are settings."""
     token = folder / "token"
     token.write_text(f"{TOKEN}\n")
-    values = {"serving_admin_token_file": token, "serving_poll_interval_s": 60.0, **values}
+    values = {"admin_token_file": token, "poll_interval_s": 60.0, **values}
     folders = {
-        "serving_cache_dir": folder / "cache",
-        "serving_prediction_log_dir": folder / "predictions",
+        "cache_dir": folder / "cache",
+        "prediction_log_dir": folder / "predictions",
     }
-    settings = ServingSettings(model_uri=str(URI), **folders, **values)
+    settings = ServingSettings(MODEL_URI=str(URI), **folders, **values)
     registry = registry or FolderRegistry(folder / "registry")
-    cache = VersionCache(settings.serving_cache_dir, settings.serving_cache_versions)
+    cache = VersionCache(settings.cache_dir, settings.cache_versions)
     cache.prepare()
     loader = Loader(
         URI,
         registry,
         cache,
-        require_manifest=settings.serving_require_manifest,
-        allow_schema_change=settings.serving_allow_schema_change,
+        require_manifest=settings.require_manifest,
+        allow_schema_change=settings.allow_schema_change,
         children=ChildOptions.of(settings),
     )
     holder = Holder()
-    follower = Follower(loader, holder, settings.serving_poll_interval_s)
+    follower = Follower(loader, holder, settings.poll_interval_s)
     app = create_app(settings, holder, follower)
     return Server(app, holder, follower, loader, registry, cache, folder)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from modelyard.settings import ServingSettings, TrafficSettings
+from modelyard.settings import ServingSettings, TrafficSettings, variable_of
 
 ROOT = Path(__file__).parents[2]
 BASE = "docker-compose.yml"
@@ -132,9 +132,9 @@ def test_no_environment_holds_a_secret() -> None:
 def test_serving_is_given_every_setting_with_the_default_of_the_code() -> None:
     given = SERVICES["serving"]["environment"]
     for name, setting in ServingSettings.model_fields.items():
-        if name == "serving_host":
+        if name == "host":
             continue  # the default, every address, is right in a container
-        variable = VARIABLE.findall(str(given[name.upper()]))
+        variable = VARIABLE.findall(str(given[variable_of(ServingSettings, name)]))
         if variable and not setting.is_required():
             ((_, default),) = variable
             assert yaml.safe_load(default) == setting.default, name
@@ -156,11 +156,11 @@ def test_the_challenger_differs_from_serving_by_its_model_and_its_cache_alone() 
 
 def test_traffic_is_given_every_limit_with_the_default_of_the_code() -> None:
     given = SERVICES["traffic"]["environment"]
-    inside = {"traffic_port", "traffic_champion_url", "traffic_challenger_url"}
-    inside |= {"traffic_poll_interval_s", "traffic_socket", "traffic_state_dir", "modelyard_user"}
+    inside = {"port", "champion_url", "challenger_url"}
+    inside |= {"poll_interval_s", "socket", "state_dir", "modelyard_user"}
     for name, setting in TrafficSettings.model_fields.items():
         if name not in inside:
-            ((_, default),) = VARIABLE.findall(given[name.upper()])
+            ((_, default),) = VARIABLE.findall(given[variable_of(TrafficSettings, name)])
             assert yaml.safe_load(default) == setting.default, name
 
 

@@ -118,7 +118,7 @@ def _plan(mode: Mode, share: float | None, header: str | None, who: str, why: st
 def _apply(settings: TrafficSettings, plan: Plan) -> Report:
     """Save `plan` and wait until the gateway follows it."""
     _ask(settings)  # first: without the service, nothing would apply the plan
-    PlanStore(settings.traffic_state_dir).write(plan)
+    PlanStore(settings.state_dir).write(plan)
     deadline = time.monotonic() + _APPLIED_WITHIN_S
     while True:
         report = _ask(settings)
@@ -135,7 +135,7 @@ def _apply(settings: TrafficSettings, plan: Plan) -> Report:
 
 
 def _ask(settings: TrafficSettings) -> Report:
-    report = ask_traffic(f"http://127.0.0.1:{settings.traffic_port}")
+    report = ask_traffic(f"http://127.0.0.1:{settings.port}")
     if report is None:
         raise TrafficError(
             "The service `traffic`, which splits predictions, does not answer here.", fix=_UP

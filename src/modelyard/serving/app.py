@@ -52,7 +52,7 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
     outbox = Outbox(recorder)
     batcher = TickBatcher(metrics.batch, outbox.send)
     predict = PredictRoute(holder, follower.absence, specs, batcher, metrics, recorder)
-    token = AdminToken(settings.serving_admin_token_file)
+    token = AdminToken(settings.admin_token_file)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

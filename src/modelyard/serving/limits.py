@@ -67,15 +67,15 @@ class Limits:
     def of(cls, settings: ServingSettings) -> Limits:
         """The limits that the settings name."""
         return cls(
-            max_body_bytes=settings.serving_max_body_bytes,
-            max_rows=settings.serving_max_rows,
-            max_batch_body_bytes=settings.serving_max_batch_body_bytes,
-            max_batch_rows=settings.serving_max_batch_rows,
-            max_batch_concurrency=settings.serving_max_batch_concurrency,
-            max_depth=settings.serving_max_depth,
-            max_string_length=settings.serving_max_string_length,
-            max_concurrency=settings.serving_max_concurrency,
-            timeout_s=settings.serving_request_timeout_s,
+            max_body_bytes=settings.max_body_bytes,
+            max_rows=settings.max_rows,
+            max_batch_body_bytes=settings.max_batch_body_bytes,
+            max_batch_rows=settings.max_batch_rows,
+            max_batch_concurrency=settings.max_batch_concurrency,
+            max_depth=settings.max_depth,
+            max_string_length=settings.max_string_length,
+            max_concurrency=settings.max_concurrency,
+            timeout_s=settings.request_timeout_s,
         )
 
     @cached_property

@@ -57,22 +57,22 @@ def serve(settings: ServingSettings) -> None:
         ConfigError: the address, the cache folder or the port cannot be used.
     """
     configure_allocator()
-    configure_logs(settings.serving_log_level, settings.serving_log_format)
+    configure_logs(settings.log_level, settings.log_format)
     uri = parse_model_uri(settings.model_uri)
-    cache = VersionCache(settings.serving_cache_dir, settings.serving_cache_versions)
+    cache = VersionCache(settings.cache_dir, settings.cache_versions)
     cache.prepare()
     with RegistryClient.of(settings) as registry:
         loader = Loader(
             uri,
             registry,
             cache,
-            require_manifest=settings.serving_require_manifest,
-            allow_schema_change=settings.serving_allow_schema_change,
+            require_manifest=settings.require_manifest,
+            allow_schema_change=settings.allow_schema_change,
             children=ChildOptions.of(settings),
             proof=ProofLimits.of(settings),
         )
         holder = Holder()
-        follower = Follower(loader, holder, settings.serving_poll_interval_s)
+        follower = Follower(loader, holder, settings.poll_interval_s)
         app = create_app(settings, holder, follower)
         config = uvicorn.Config(
             app,
@@ -88,16 +88,14 @@ def serve(settings: ServingSettings) -> None:
             timeout_graceful_shutdown=FINISH_S,
             backlog=_BACKLOG,
         )
-        listener = _listen(settings.serving_host, settings.serving_port)
+        listener = _listen(settings.host, settings.port)
         log.info(
             "Follows %s at %s; listens on port %d.", uri, registry.tracking_uri, _port(listener)
         )
         gc.freeze()  # what was imported lives as long as the process: never look through it again
         gc.enable()
         try:
-            DrainingServer(config, app.direct.drain, settings.serving_drain_s).run(
-                sockets=[listener]
-            )
+            DrainingServer(config, app.direct.drain, settings.drain_s).run(sockets=[listener])
         finally:  # uvicorn raises the signal that ended it again
             log.info("Stopped.")
 

@@ -1,12 +1,12 @@
 """The only reader of the environment: one typed class for each process that has settings.
 
-Every field is one environment variable of the same name in capitals, and `.env.example` explains
-each (a test compares the two). Secrets are named by file, never by value, so that `docker inspect`
-shows none.
+Every field is one environment variable: its name in capitals, behind the prefix of its class where
+that has one (`SERVING_`, `TRAFFIC_`). Secrets are named by file, never by value, so that
+`docker inspect` shows none.
 """
 
 from modelyard.settings.commands import CommandSettings, DemoSettings, ReproductionSettings
-from modelyard.settings.environment import read_settings
+from modelyard.settings.environment import read_settings, variable_of
 from modelyard.settings.registry import ActorSettings, RegistrySettings
 from modelyard.settings.serving import ServingSettings
 from modelyard.settings.traffic import TrafficSettings
@@ -22,4 +22,5 @@ __all__ = [
     "TrafficSettings",
     "TrainingSettings",
     "read_settings",
+    "variable_of",
 ]

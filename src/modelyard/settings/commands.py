@@ -7,11 +7,11 @@ from pathlib import Path
 from pydantic import Field
 
 from modelyard.settings.environment import Environment, HttpUrl
-from modelyard.settings.registry import ActorSettings
+from modelyard.settings.registry import ActorSettings, RegistrySettings
 from modelyard.settings.serving import PREDICTION_LOG_DIR
 
 
-class CommandSettings(ActorSettings):
+class CommandSettings(ActorSettings, RegistrySettings):
     """The registry commands of `modelyard`."""
 
     model_name: str = Field(

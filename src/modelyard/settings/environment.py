@@ -40,6 +40,16 @@ def _http_url(url: str) -> str:
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
+def variable_of(kind: type[Environment], field: str) -> str:
+    """The environment variable that a field of `kind` is read from.
+
+    That is the field's own alias, or the prefix of its class and the field's name in capitals. What
+    a class with a prefix inherits needs an alias, or the prefix would be put in front of it.
+    """
+    alias = kind.model_fields[field].validation_alias
+    return alias if isinstance(alias, str) else f"{kind.model_config['env_prefix']}{field}".upper()
+
+
 def read_settings(kind: type[Settings]) -> Settings:
     """The settings of a process, from its environment.
 
@@ -49,8 +59,10 @@ def read_settings(kind: type[Settings]) -> Settings:
     try:
         return kind()
     except ValidationError as error:
+        # a fault is placed by the field's alias or, where it has none, by its name
+        variables = {field: variable_of(kind, field) for field in kind.model_fields}
         lines = [
-            f"  {'_'.join(map(str, fault['loc'])).upper()}: "
+            f"  {variables.get(place := str(fault['loc'][0]), place)}: "
             f"{fault['msg'].removeprefix('Value error, ')}"
             for fault in error.errors()
         ]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
 from modelyard.settings.registry import RegistrySettings
 
@@ -15,108 +17,121 @@ PREDICTION_LOG_DIR = Path("/var/log/modelyard")
 class ServingSettings(RegistrySettings):
     """The serving process."""
 
+    model_config = SettingsConfigDict(env_prefix="SERVING_")
+
     model_uri: str = Field(
-        description="What to serve and follow: models:/NAME@ALIAS, /VERSION, /STAGE or /latest."
+        validation_alias="MODEL_URI",
+        description="What to serve and follow: models:/NAME@ALIAS, models:/NAME/VERSION, "
+        "models:/NAME/STAGE or models:/NAME/latest.",
     )
-    serving_host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104
-    serving_port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
-    serving_cache_dir: Path = Field(
-        Path("/var/cache/modelyard"),
-        description="Folder for verified model versions: a restart needs no registry.",
+    host: str = Field("0.0.0.0", description="Address to listen on.")  # noqa: S104
+    port: int = Field(8000, ge=1, le=65535, description="Port to listen on.")
+    cache_dir: Path = Field(
+        Path("/var/cache/modelyard"), description="Folder for verified model versions."
     )
-    serving_cache_versions: int = Field(
-        3, ge=1, description="How many model versions the cache keeps."
+    cache_versions: int = Field(
+        3, ge=1, description="Model versions kept on disk, so that a restart needs no registry."
     )
-    serving_poll_interval_s: float = Field(
-        1.0, gt=0, description="Seconds between two looks at the alias (jittered by a quarter)."
+    poll_interval_s: float = Field(
+        1.0,
+        gt=0,
+        description="Seconds between two looks at the alias (jittered by a quarter), one small "
+        "request to MLflow each; with 1, replicas agree within 2 s of the first that serves a new "
+        "version.",
     )
-    serving_admin_token_file: Path | None = Field(
+    admin_token_file: Path | None = Field(
         None, description="File with the token for /admin; without one /admin refuses everybody."
     )
-    serving_require_manifest: bool = Field(
-        default=False, description="Refuse model versions that carry no sha256 manifest."
+    require_manifest: bool = Field(
+        default=False, description="true refuses model versions that carry no sha256 manifest."
     )
-    serving_allow_schema_change: bool = Field(
+    allow_schema_change: bool = Field(
         default=False,
-        description="Serve a new version also when its features break those who call the old one.",
+        description="true serves a new version also when its features break those who call the "
+        "old one.",
     )
-    serving_model_formats: str = Field(
+    model_formats: Literal["any", "onnx"] = Field(
         "any",
-        pattern="^(any|onnx)$",
-        description="any MLflow flavor, each model in a process of its own; or onnx, which runs no "
-        "code of a model's.",
+        description="any MLflow flavor, each model in a process of its own; or onnx, nothing that "
+        "could run code.",
     )
-    serving_child_processes: int = Field(
+    child_processes: int = Field(
         1, ge=1, le=64, description="Processes that run a model that is not ONNX."
     )
-    serving_child_memory_mb: int = Field(
+    child_memory_mb: int = Field(
         1536,
         ge=0,
-        description="MiB that each of them may hold before it is replaced, and an ONNX graph on "
-        "trial; 0: no limit.",
+        description="MiB that each of them may hold before it is replaced, and so may the process "
+        "in which a new ONNX graph is tried before it is served; 0: no limit.",
     )
-    serving_child_batch_rows: int = Field(
+    child_batch_rows: int = Field(
         1024, ge=1, description="Most rows of several requests that one of them gets at once."
     )
-    serving_child_start_timeout_s: float = Field(
+    child_start_timeout_s: float = Field(
         60.0,
         gt=0,
         description="Seconds that one of them may take to load its model, and an ONNX graph on "
         "trial to be opened and to answer.",
     )
-    serving_max_body_bytes: int = Field(
-        2**20, ge=1024, description="Largest body of one JSON request in bytes; more is a 413."
+    max_body_bytes: int = Field(
+        2**20, ge=1024, description="Largest body in bytes of one JSON request; more is a 413."
     )
-    serving_max_rows: int = Field(
-        1000, ge=1, description="Most rows in one JSON request; more is answered 413."
-    )
-    serving_max_batch_body_bytes: int = Field(
+    max_rows: int = Field(1000, ge=1, description="Most rows in one JSON request; more is a 413.")
+    max_batch_body_bytes: int = Field(
         32 * 2**20,
         ge=1024,
-        description="Largest body in bytes of a batch: columnar JSON, Arrow, binary tensors.",
+        description="Largest body in bytes of a batch (columnar JSON, Arrow, binary tensors); more "
+        "is a 413, which the gateway gives too.",
     )
-    serving_max_batch_rows: int = Field(
-        1_000_000, ge=1, description="Most rows in one batch; more is answered 413."
+    max_batch_rows: int = Field(
+        1_000_000, ge=1, description="Most rows in one batch; more is a 413."
     )
-    serving_max_batch_concurrency: int = Field(
+    max_batch_concurrency: int = Field(
         4, ge=1, description="Batches held in memory at once; more are answered 503."
     )
-    serving_max_depth: int = Field(
-        32, ge=4, le=200, description="Deepest nesting of a JSON body; more is answered 400."
+    max_depth: int = Field(
+        32, ge=4, le=200, description="Deepest nesting of a JSON body; more is a 400."
     )
-    serving_max_string_length: int = Field(
-        4096, ge=1, description="Longest string of a row in characters, whatever a contract allows."
+    max_string_length: int = Field(
+        4096,
+        ge=1,
+        description="Longest string of a row in characters, whatever a contract allows; more is a "
+        "422.",
     )
-    serving_max_concurrency: int = Field(
+    max_concurrency: int = Field(
         512, ge=1, description="Requests worked on at once; more are answered 503 with Retry-After."
     )
-    serving_request_timeout_s: float = Field(
+    request_timeout_s: float = Field(
         5.0, gt=0, description="Seconds a prediction may take, from its first byte to its answer."
     )
-    serving_drain_s: float = Field(
+    drain_s: float = Field(
         1.5,
         ge=0,
         le=60,
-        description="Seconds between SIGTERM, when the server stops being ready, and the closing "
-        "of its port.",
+        description="Seconds between SIGTERM, when a server stops being ready, and the closing of "
+        "its port: longer than the gateway takes to notice (two looks, half a second apart). Then "
+        "it finishes what it has begun.",
     )
-    serving_prediction_log: str = Field(
+    prediction_log: Literal["off", "ids", "full"] = Field(
         "ids",
-        pattern="^(off|ids|full)$",
-        description="What is logged of each prediction: off; ids: when, request id, version, rows; "
-        "full: request and answer too.",
+        description="What is logged of each prediction, so that `make trace` finds it by its "
+        "X-Request-Id: off; ids (when, id, version, rows); or full, the request and its answer "
+        "too.",
     )
-    serving_prediction_log_dir: Path = Field(
+    prediction_log_dir: Path = Field(
         PREDICTION_LOG_DIR,
         description="Folder of that log; replicas share it, `modelyard trace` searches it.",
     )
-    serving_prediction_log_mb: int = Field(
-        1024, ge=32, description="MiB that the log may take; then the oldest goes."
+    prediction_log_mb: int = Field(
+        1024,
+        ge=32,
+        description="MiB that the log may take for all replicas together, 150 bytes a prediction "
+        "without contents; then the oldest goes.",
     )
-    serving_prediction_log_days: float = Field(30.0, gt=0, description="Days that the log is kept.")
-    serving_log_format: str = Field(
-        "json", pattern="^(json|plain)$", description="json (one object a line) or plain."
+    prediction_log_days: float = Field(30.0, gt=0, description="Days that the log is kept.")
+    log_format: Literal["json", "plain"] = Field(
+        "json", description="Log lines: json (one object a line) or plain."
     )
-    serving_log_level: str = Field(
-        "info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error."
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level of the log lines: debug, info, warning or error."
     )

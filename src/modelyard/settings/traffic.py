@@ -5,52 +5,58 @@ from __future__ import annotations
 from pathlib import Path
 
 from pydantic import Field
+from pydantic_settings import SettingsConfigDict
 
-from modelyard.settings.environment import Environment, HttpUrl, login_name
+from modelyard.settings.environment import HttpUrl
+from modelyard.settings.registry import ActorSettings
 
 
-class TrafficSettings(Environment):
+class TrafficSettings(ActorSettings):
     """The service `traffic`, which splits predictions between champion and challenger."""
 
-    modelyard_user: str = Field(
-        default_factory=login_name, description="Who changes the split, for the record."
-    )
-    traffic_socket: Path = Field(
+    model_config = SettingsConfigDict(env_prefix="TRAFFIC_")
+
+    socket: Path = Field(
         Path("/run/gateway/control.sock"), description="The gateway's control socket."
     )
-    traffic_state_dir: Path = Field(
+    state_dir: Path = Field(
         Path("/var/lib/modelyard"), description="Folder in which the wanted split lasts."
     )
-    traffic_port: int = Field(
-        8405, ge=1, le=65535, description="Port of its report and its metrics."
-    )
-    traffic_champion_url: HttpUrl = Field(
+    port: int = Field(8405, ge=1, le=65535, description="Port of its report and its metrics.")
+    champion_url: HttpUrl = Field(
         "http://serving:8000", description="Address of the champions, each of which is asked."
     )
-    traffic_challenger_url: HttpUrl = Field(
+    challenger_url: HttpUrl = Field(
         "http://challenger:8000", description="Address of the challengers."
     )
-    traffic_poll_interval_s: float = Field(
+    poll_interval_s: float = Field(
         0.25, gt=0, le=1, description="Seconds between two looks at the gateway."
     )
-    traffic_window_s: float = Field(
-        30.0, gt=0, description="Seconds of traffic by which the challenger is judged."
+    window_s: float = Field(
+        30.0,
+        gt=0,
+        description="Seconds of traffic by which the challenger is judged; more while those hold "
+        "too few requests.",
     )
-    traffic_min_failures: int = Field(
-        5, ge=1, description="Failures of the challenger below which none aborts."
+    min_failures: int = Field(
+        5, ge=1, description="Failures of the challenger below which none ends its traffic."
     )
-    traffic_max_failure_share: float = Field(
+    max_failure_share: float = Field(
         0.05,
         ge=0,
         lt=1,
         description="Share of its requests that it may fail at more than the champion, 0 to 1.",
     )
-    traffic_min_requests: int = Field(
+    min_requests: int = Field(
         50, ge=1, description="Requests of the challenger from which on its latency counts."
     )
-    traffic_latency_factor: float = Field(
-        3.0, ge=1, description="How many times the champion's latency (p95) it may take."
+    latency_factor: float = Field(
+        3.0,
+        ge=1,
+        description="How many times the champion's latency (95th percentile) it may take.",
     )
-    traffic_latency_floor_ms: float = Field(
-        100.0, ge=0, description="Latency (p95) that is never too long, in milliseconds."
+    latency_floor_ms: float = Field(
+        100.0,
+        ge=0,
+        description="Latency (95th percentile) in milliseconds that is never too long.",
     )

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 from pydantic_settings import NoDecode
 
-from modelyard.settings.registry import ActorSettings
+from modelyard.settings.registry import ActorSettings, RegistrySettings
 
 
 def _tags(text: object) -> object:
@@ -23,7 +23,7 @@ def _tags(text: object) -> object:
 Tags = Annotated[Mapping[str, str], NoDecode, BeforeValidator(_tags)]
 
 
-class TrainingSettings(ActorSettings):
+class TrainingSettings(ActorSettings, RegistrySettings):
     """A training process; what makes an experiment is in its YAML file, not here."""
 
     modelyard_data_dir: Path = Field(

@@ -44,17 +44,17 @@ async def watch(settings: TrafficSettings) -> None:
     """Put the process together and run it until it is told to stop."""
     metrics = ReportMetrics()
     limits = Limits(
-        window_s=settings.traffic_window_s,
-        min_failures=settings.traffic_min_failures,
-        max_failure_share=settings.traffic_max_failure_share,
-        min_requests=settings.traffic_min_requests,
-        latency_factor=settings.traffic_latency_factor,
-        latency_floor_s=settings.traffic_latency_floor_ms / 1000,
+        window_s=settings.window_s,
+        min_failures=settings.min_failures,
+        max_failure_share=settings.max_failure_share,
+        min_requests=settings.min_requests,
+        latency_factor=settings.latency_factor,
+        latency_floor_s=settings.latency_floor_ms / 1000,
     )
     config = uvicorn.Config(
         Pages(metrics),
         host="0.0.0.0",  # noqa: S104 - in a container, on the stack's network
-        port=settings.traffic_port,
+        port=settings.port,
         lifespan="off",
         log_config=None,
         access_log=False,
@@ -62,15 +62,15 @@ async def watch(settings: TrafficSettings) -> None:
     )
     async with httpx.AsyncClient() as client:
         keeper = Watch(
-            PlanStore(settings.traffic_state_dir),
-            GatewayControl(settings.traffic_socket),
+            PlanStore(settings.state_dir),
+            GatewayControl(settings.socket),
             Arms(
-                Scraper(settings.traffic_champion_url, client),
-                Scraper(settings.traffic_challenger_url, client),
+                Scraper(settings.champion_url, client),
+                Scraper(settings.challenger_url, client),
             ),
             limits,
             metrics,
-            settings.traffic_poll_interval_s,
+            settings.poll_interval_s,
         )
         watching = asyncio.create_task(keeper.run())
         serving = asyncio.create_task(uvicorn.Server(config).serve())

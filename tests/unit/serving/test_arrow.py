@@ -175,9 +175,7 @@ def test_damaged_streams_never_break_the_server(server: Server):
 
 
 def test_streams_have_the_limits_of_batches(make_server: MakeServer):
-    server = make_server(
-        serving_max_body_bytes=1024, serving_max_rows=1, serving_max_batch_rows=1000
-    )
+    server = make_server(max_body_bytes=1024, max_rows=1, max_batch_rows=1000)
     server.serve(1)
     table = pa.concat_tables([TABLE] * 333)
     assert arrow(server, table).status_code == 200

@@ -87,10 +87,10 @@ def test_what_is_no_table_is_refused(server: Server):
 
 def test_columns_may_have_more_rows_and_bytes_than_rows_may(make_server: MakeServer):
     server = make_server(
-        serving_max_body_bytes=1024,
-        serving_max_rows=10,
-        serving_max_batch_rows=2000,
-        serving_max_batch_body_bytes=200_000,
+        max_body_bytes=1024,
+        max_rows=10,
+        max_batch_rows=2000,
+        max_batch_body_bytes=200_000,
     )
     server.serve(1)
     many = lists_of(rows_of(*(number % 999 for number in range(2000))))
@@ -117,7 +117,7 @@ def test_columns_may_have_more_rows_and_bytes_than_rows_may(make_server: MakeSer
 
 
 def test_a_batch_that_never_ends_is_refused_at_its_limit(make_server: MakeServer):
-    server = make_server(serving_max_body_bytes=1024, serving_max_batch_body_bytes=4096)
+    server = make_server(max_body_bytes=1024, max_batch_body_bytes=4096)
     server.serve(1)
     sent = 0
 

@@ -240,7 +240,7 @@ def test_a_client_that_has_gone_disturbs_nobody(failing: Server, amount: int):
 
 
 def test_more_at_once_than_the_limit_are_refused(make_server: MakeServer):
-    server = make_server(serving_max_concurrency=3)
+    server = make_server(max_concurrency=3)
     server.serve(1)
 
     async def work(wire: Wire) -> list[int]:

@@ -45,7 +45,7 @@ def served(server: Server) -> str | None:
 @pytest.fixture
 def quick(make_server: MakeServer) -> Server:
     """A server that looks at its registry all the time."""
-    return make_server(serving_poll_interval_s=0.01)
+    return make_server(poll_interval_s=0.01)
 
 
 def test_a_promotion_is_followed_and_a_rollback_comes_from_the_cache(quick: Server):
@@ -282,7 +282,7 @@ def waits_after(follower: Follower, failures: range) -> list[float]:
 
 
 def test_the_wait_grows_while_the_registry_is_down_and_is_bounded(make_server: MakeServer):
-    server = make_server(serving_poll_interval_s=2.0)
+    server = make_server(poll_interval_s=2.0)
     server.registry.add(1)
 
     async def work(_: httpx.AsyncClient) -> None:
@@ -296,7 +296,7 @@ def test_the_wait_grows_while_the_registry_is_down_and_is_bounded(make_server: M
 
 
 def test_a_server_without_a_model_never_waits_long(make_server: MakeServer):
-    server = make_server(serving_poll_interval_s=2.0)
+    server = make_server(poll_interval_s=2.0)
     assert all(wait <= 2 * 1.25 for wait in waits_after(server.follower, range(8)))
 
 

@@ -237,7 +237,7 @@ def test_other_models_versions_types_and_methods(make_server: MakeServer):
 
 
 def test_limits_hold(make_server: MakeServer):
-    server = make_server(serving_max_rows=2, serving_max_body_bytes=1024, serving_max_batch_rows=50)
+    server = make_server(max_rows=2, max_body_bytes=1024, max_batch_rows=50)
     server.serve(1)
     check_error(post(server, V2, b" " * 1025), 413)
     rows = rows_of(*range(50))

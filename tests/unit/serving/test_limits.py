@@ -32,7 +32,7 @@ def in_every_form(server: Server, row: dict[str, Any]) -> list[httpx.Response]:
 
 
 def test_no_string_is_longer_than_the_servers_limit(make_server: MakeServer):
-    server = make_server(serving_max_string_length=20)
+    server = make_server(max_string_length=20)
     features = [dict(feature) for feature in CONTRACT["features"]]
     features[-1]["max_length"] = 100_000
     server.serve(1, contract=contract_with(features=features))
@@ -44,7 +44,7 @@ def test_no_string_is_longer_than_the_servers_limit(make_server: MakeServer):
 
 
 def test_the_depth_that_is_taken_is_a_setting(make_server: MakeServer):
-    server = make_server(serving_max_depth=4)
+    server = make_server(max_depth=4)
     server.serve(1)
     for answer in in_every_form(server, ROW):
         assert answer.status_code == 200
@@ -56,7 +56,7 @@ def test_the_depth_that_is_taken_is_a_setting(make_server: MakeServer):
 
 @pytest.mark.parametrize("kind", [ARROW, "application/json"])
 def test_batches_beyond_the_limit_are_told_to_come_again(make_server: MakeServer, kind: str):
-    server = make_server(serving_max_batch_concurrency=2, serving_max_body_bytes=1024)
+    server = make_server(max_batch_concurrency=2, max_body_bytes=1024)
     server.serve(1)
     many = lists_of([ROW] * 200)
     body = arrow_stream(pa.table(many)) if kind == ARROW else json.dumps({"columns": many}).encode()
@@ -91,7 +91,7 @@ def test_batches_beyond_the_limit_are_told_to_come_again(make_server: MakeServer
 
 @pytest.mark.parametrize("path", ["/predict", V2])
 def test_small_requests_in_a_form_for_batches_are_no_batches(make_server: MakeServer, path: str):
-    server = make_server(serving_max_batch_concurrency=1)
+    server = make_server(max_batch_concurrency=1)
     server.serve(1)
     if path == V2:
         body = json.dumps({"inputs": tensors([ROW])}).encode()

@@ -59,7 +59,7 @@ def test_a_manifest_without_a_registered_digest_is_told_apart(empty: Server):
 
 
 def test_where_a_manifest_is_required_others_are_refused(make_server: MakeServer):
-    server = make_server(serving_require_manifest=True)
+    server = make_server(require_manifest=True)
     version = server.registry.add(1, manifest=False)
     with pytest.raises(ModelRefusedError, match="carries no manifest"):
         server.loader.load(version, None)
@@ -217,7 +217,7 @@ def test_a_model_slower_than_its_contract_allows_is_refused(empty: Server):
 
 def test_a_breaking_version_is_served_when_the_settings_allow_it(make_server: MakeServer):
     for allowed in (False, True):
-        server = make_server(serving_allow_schema_change=allowed)
+        server = make_server(allow_schema_change=allowed)
         old = server.loader.load(server.registry.add(1), None)
         version = server.registry.add(
             2, contract=SIMPLE, graph=simple([helper.make_node("Identity", ["amount"], ["answer"])])

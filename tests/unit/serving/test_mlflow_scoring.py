@@ -191,7 +191,7 @@ def test_other_types_and_methods_are_refused_in_mlflows_words(server: Server):
 
 
 def test_limits_hold(make_server: MakeServer):
-    server = make_server(serving_max_rows=2, serving_max_body_bytes=2048)
+    server = make_server(max_rows=2, max_body_bytes=2048)
     server.serve(1)
     assert "at most 2 rows" in check_error(post(server, PATH, {"instances": [ROW] * 3}), 413)
     assert "at most 2048 bytes" in check_error(post(server, PATH, " " * 2049), 413)

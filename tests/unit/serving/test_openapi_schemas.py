@@ -118,7 +118,7 @@ def snapshot(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
     return snapshot_of(folder)
 
 
-LIMITS = replace(Limits.of(ServingSettings(model_uri="models:/toy/1")), max_string_length=300)
+LIMITS = replace(Limits.of(ServingSettings(MODEL_URI="models:/toy/1")), max_string_length=300)
 
 
 def spec_of(snapshot: Snapshot, contract: Contract) -> ModelSpec:

@@ -59,7 +59,7 @@ def test_json_may_be_declared_in_several_ways(server: Server, content_type: str)
 
 
 def test_large_bodies_are_answered_like_small_ones(make_server: MakeServer):
-    server = make_server(serving_max_rows=3000)
+    server = make_server(max_rows=3000)
     server.serve(1)
     rows = [row(amount=number % 1000) for number in range(3000)]
     assert len(json.dumps(rows)) > LARGE_BODY_BYTES

@@ -16,7 +16,7 @@ from support.serving_app import MakeServer, Server
 
 
 def test_a_body_over_the_limit_is_refused_announced_or_not(make_server: MakeServer):
-    server = make_server(serving_max_body_bytes=1024)
+    server = make_server(max_body_bytes=1024)
     server.serve(1)
 
     async def pieces():
@@ -40,7 +40,7 @@ def test_a_body_may_come_in_pieces(server: Server):
 
 
 def test_rows_over_the_limit_are_refused(make_server: MakeServer):
-    server = make_server(serving_max_rows=2)
+    server = make_server(max_rows=2)
     server.serve(1)
     assert post(server, [ROW] * 2).status_code == 200
     assert "at most 2 rows" in check_problem(post(server, [ROW] * 3), 413)["detail"]
@@ -76,7 +76,7 @@ def test_without_a_model_the_answer_says_how_to_get_one(make_server: MakeServer)
 
 
 def test_more_requests_than_the_limit_are_told_to_come_again(make_server: MakeServer):
-    server = make_server(serving_max_concurrency=2)
+    server = make_server(max_concurrency=2)
     server.serve(1)
     release = asyncio.Event()
 
@@ -103,7 +103,7 @@ def test_more_requests_than_the_limit_are_told_to_come_again(make_server: MakeSe
 
 
 def test_a_body_that_never_ends_is_given_up(make_server: MakeServer):
-    server = make_server(serving_request_timeout_s=0.05)
+    server = make_server(request_timeout_s=0.05)
     server.serve(1)
 
     async def endless():
@@ -123,7 +123,7 @@ def test_a_body_that_never_ends_is_given_up(make_server: MakeServer):
 
 
 def test_a_model_that_takes_too_long_is_given_up_and_the_server_goes_on(make_server: MakeServer):
-    server = make_server(serving_request_timeout_s=0.05)
+    server = make_server(request_timeout_s=0.05)
     server.serve(1)
     snapshot = server.holder.snapshot
     release = threading.Event()

@@ -63,7 +63,7 @@ def test_what_is_refused_is_no_prediction(server: Server):
 
 
 def test_contents_are_logged_where_that_is_wanted(make_server: MakeServer):
-    server = make_server(serving_prediction_log="full")
+    server = make_server(prediction_log="full")
     server.serve(1)
     pretty = json.dumps(ROW, indent=2)
     answer = post(server, "/predict", pretty)
@@ -81,7 +81,7 @@ def test_contents_are_logged_where_that_is_wanted(make_server: MakeServer):
 
 
 def test_off_is_off(make_server: MakeServer):
-    server = make_server(serving_prediction_log="off")
+    server = make_server(prediction_log="off")
     server.serve(1)
     assert post(server, "/predict", ROW).status_code == 200
     assert not (server.folder / "predictions").exists()

@@ -98,7 +98,7 @@ def test_without_a_token_admin_refuses_everybody(make_server: MakeServer, tmp_pa
     path = tmp_path / "none"
     if content is not None:
         path.write_text(content)
-    server = make_server(serving_admin_token_file=path)
+    server = make_server(admin_token_file=path)
     for value in ("Bearer ", "Bearer x", "Bearer  "):
         problem = check_problem(
             server.ask("POST", "/admin/reload", headers={"authorization": value}), 403

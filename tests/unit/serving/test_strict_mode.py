@@ -33,7 +33,7 @@ class LinkingRegistry(FolderRegistry):
 @pytest.fixture
 def strict(make_server: MakeServer, tmp_path: Path) -> Iterator[Server]:
     before = list(sys.path)
-    yield make_server(LinkingRegistry(tmp_path / "registry"), serving_model_formats="onnx")
+    yield make_server(LinkingRegistry(tmp_path / "registry"), model_formats="onnx")
     assert sys.path == before
 
 

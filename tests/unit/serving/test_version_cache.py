@@ -87,7 +87,7 @@ def test_a_version_deleted_and_registered_again_is_another_one(empty: Server):
 
 
 def test_the_cache_keeps_the_versions_that_were_used_last(make_server: MakeServer):
-    server = make_server(serving_cache_versions=2)
+    server = make_server(cache_versions=2)
     versions = [server.registry.add(number) for number in (1, 2, 3)]
     for version in versions:
         server.loader.load(version, None)

@@ -46,14 +46,14 @@ class ChildOptions:
     @classmethod
     def of(cls, settings: ServingSettings) -> ChildOptions | None:
         """What the settings say; None when they allow ONNX only."""
-        if settings.serving_model_formats == "onnx":
+        if settings.model_formats == "onnx":
             return None
         return cls(
-            count=settings.serving_child_processes,
-            memory_bytes=settings.serving_child_memory_mb * 2**20,
-            start_s=settings.serving_child_start_timeout_s,
-            batch_rows=settings.serving_child_batch_rows,
-            request_s=settings.serving_request_timeout_s,
+            count=settings.child_processes,
+            memory_bytes=settings.child_memory_mb * 2**20,
+            start_s=settings.child_start_timeout_s,
+            batch_rows=settings.child_batch_rows,
+            request_s=settings.request_timeout_s,
         )
 
 

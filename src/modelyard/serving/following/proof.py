@@ -50,8 +50,8 @@ class ProofLimits:
     @classmethod
     def of(cls, settings: ServingSettings) -> ProofLimits:
         """Those of a model that runs in a child."""
-        memory_bytes = settings.serving_child_memory_mb * 2**20
-        return cls(memory_bytes, settings.serving_child_start_timeout_s)
+        memory_bytes = settings.child_memory_mb * 2**20
+        return cls(memory_bytes, settings.child_start_timeout_s)
 
 
 class ProofRecord:

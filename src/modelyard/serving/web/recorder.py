@@ -37,15 +37,15 @@ class Recorder:
     @classmethod
     def of(cls, settings: ServingSettings) -> Recorder:
         """As the settings want it; raises ConfigError when the folder cannot be used."""
-        if settings.serving_prediction_log == "off":
+        if settings.prediction_log == "off":
             return cls(None, with_contents=False)
         writer = LogWriter(
-            settings.serving_prediction_log_dir,
-            settings.serving_prediction_log_mb * _BYTES_A_MB,
-            settings.serving_prediction_log_days * _SECONDS_A_DAY,
+            settings.prediction_log_dir,
+            settings.prediction_log_mb * _BYTES_A_MB,
+            settings.prediction_log_days * _SECONDS_A_DAY,
         )
         writer.prepare()
-        return cls(writer, with_contents=settings.serving_prediction_log == "full")
+        return cls(writer, with_contents=settings.prediction_log == "full")
 
     def add(
         self,
