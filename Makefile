@@ -2,7 +2,7 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 .PHONY: help demo doctor up down rollout train promote rollback status versions history trace reproduce \
-        check format test unit integration stack soak bench engine lock clean
+        check format generated test unit integration stack soak bench engine lock clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 UV_VERSION := 0.13.8
@@ -82,6 +82,9 @@ check: .venv/.ready ## format, lint, types, import rules, unit tests: under a mi
 format: .venv/.ready ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+generated: .venv/.ready ## write the parts of documents that are made from the code
+	$(BIN)/python -m ci.generated
 
 test: check integration stack ## everything; the stack tests need a Docker engine (make engine)
 

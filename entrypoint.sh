@@ -9,6 +9,8 @@
 #   DVC_REMOTE_URL   another address for the remote `store` of .dvc/config
 #   ENTRYPOINT_JOB   `dataset`: put the demo data into the store; `tune`: search, instead of training
 set -eu
+EXIT_CONFIGURATION=2 # as in src/modelyard/errors.py, which a test holds
+EXIT_DATA=4
 PROJECT_DIR=$(cd "$(dirname "$0")" && pwd)
 WORKSPACE=${WORKSPACE:-/workspace}
 DVC_CACHE_DIR=${DVC_CACHE_DIR:-/var/cache/dvc}
@@ -21,7 +23,7 @@ export DVC_NO_ANALYTICS=1
 
 fail() { # fail EXPECTED FOUND FIX
   printf 'training stopped: the data could not be fetched.\n  expected  %s\n  found     %s\n  fix       %s\n' "$1" "$2" "$3" >&2
-  exit 4
+  exit "$EXIT_DATA"
 }
 
 prepare_workspace() {
@@ -88,6 +90,6 @@ case $job in
     ;;
   *)
     echo "ENTRYPOINT_JOB: expected train, tune or dataset, found $ENTRYPOINT_JOB" >&2
-    exit 2
+    exit "$EXIT_CONFIGURATION"
     ;;
 esac

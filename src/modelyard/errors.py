@@ -1,14 +1,44 @@
-"""The one error tree: every error says what was expected, what was found and what mends it.
+"""The one error tree: every error says what was expected, what was found and what fixes it.
 
-An error that a user can cause is a `ModelyardError`. It is mapped once at each edge: the command
-line prints `detail` and `fix` and exits with `exit_code`; the server answers `status` as
+An error that a user can cause is a `ModelyardError`. Each edge maps it once: a process shows
+title, detail and fix and ends with `exit_code` (program.py); the server answers `status` as
 application/problem+json. Anything else that escapes is a defect of ours.
+
+Standard library only, and any Python from 3.8: tools that run on the host raise these, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Every exit code and its meaning: the one table. `make generated` writes it into the docs."""
+
+    meaning: str
+
+    def __new__(cls, value: int, meaning: str) -> ExitCode:  # noqa: PYI034 - Python 3.8 has no Self
+        """A member with its meaning, as the documentation prints it."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    DONE = 0, "done, or it was so already"
+    FAILED = 1, "a check of `make doctor` failed, `make rollout` went back, or any other failure"
+    CONFIGURATION = 2, "configuration or arguments, or Docker where `make rollout` needs it"
+    CONTRACT = 3, "the model's contract is not kept"
+    DATA = 4, "the dataset is missing, is another one, or breaks the contract"
+    TRAINING = 5, "training gave no usable model"
+    REGISTRY = 6, "the registry does not answer, or has no such thing"
+    GATE_REFUSED = 7, "the gate refused the version"
+    ALIAS_MOVED = 8, "someone else moved the alias"
+    NOT_REPRODUCED = 9, "the version was not reproduced"
+    TRAFFIC = 10, "the traffic between champion and challenger cannot be split"
+    INTERRUPTED = 130, "interrupted by Ctrl-C"
+    STOPPED = 143, "stopped by SIGTERM"
 
 
 class ModelyardError(Exception):
@@ -16,11 +46,11 @@ class ModelyardError(Exception):
 
     Args:
         detail: what was expected and what was found, one or two sentences.
-        fix: the command or change that mends it; may be empty where there is none.
+        fix: the command or change that resolves it; may be empty where there is none.
     """
 
     title = "Modelyard could not do this"
-    exit_code = 1
+    exit_code = ExitCode.FAILED
     status = 500
 
     def __init__(self, detail: str, *, fix: str = "") -> None:
@@ -37,14 +67,14 @@ class ConfigError(ModelyardError):
     """A setting, a YAML file or an argument is not what it has to be."""
 
     title = "Configuration is not valid"
-    exit_code = 2
+    exit_code = ExitCode.CONFIGURATION
 
 
 class ContractError(ModelyardError):
     """A contract does not hold together, or a model does not keep it."""
 
     title = "The model's contract is not kept"
-    exit_code = 3
+    exit_code = ExitCode.CONTRACT
     status = 409
 
 
@@ -52,21 +82,21 @@ class DataError(ModelyardError):
     """The dataset is missing, is not the one that was asked for, or breaks the contract."""
 
     title = "The dataset cannot be used"
-    exit_code = 4
+    exit_code = ExitCode.DATA
 
 
 class TrainingError(ModelyardError):
     """Training ended without a model that may be registered."""
 
     title = "Training gave no usable model"
-    exit_code = 5
+    exit_code = ExitCode.TRAINING
 
 
 class RegistryError(ModelyardError):
     """The registry answered, and the answer was no."""
 
     title = "The model registry refused"
-    exit_code = 6
+    exit_code = ExitCode.REGISTRY
     status = 502
 
 
@@ -85,37 +115,37 @@ class RegistryUnavailableError(RegistryError):
 
 
 class GateRefusedError(RegistryError):
-    """The gate refused the version, and nobody said that it shall be promoted all the same."""
+    """The gate refused the version, and promoting it all the same was not asked for."""
 
     title = "The gate refused this version"
-    exit_code = 7
+    exit_code = ExitCode.GATE_REFUSED
     status = 409
 
 
 class PromotionConflictError(RegistryError):
-    """Somebody else moved the alias before: nothing was moved."""
+    """Someone else moved the alias first: nothing was moved."""
 
-    title = "The alias was moved by somebody else"
-    exit_code = 8
+    title = "Someone else moved the alias"
+    exit_code = ExitCode.ALIAS_MOVED
     status = 409
 
 
 class AliasOvertakenError(PromotionConflictError):
-    """The alias was moved, on record, and somebody else moved it on in the same moment."""
+    """The alias was moved, on record, and someone else moved it on at the same moment."""
 
 
 class ReproductionError(ModelyardError):
     """A version could not be rebuilt, or what was rebuilt is not the same."""
 
     title = "The version was not reproduced"
-    exit_code = 9
+    exit_code = ExitCode.NOT_REPRODUCED
 
 
 class TrafficError(ModelyardError):
     """The gateway could not be asked, or told, how to split the traffic."""
 
     title = "The traffic cannot be split"
-    exit_code = 10
+    exit_code = ExitCode.TRAFFIC
     status = 503
 
 

@@ -1,4 +1,4 @@
-"""Log lines of the serving process: one JSON object a line, or plain text.
+"""Log lines of the servers: one JSON object a line, or plain text.
 
 A record's own fields travel as `extra={"fields": {...}}`. Bodies of requests are never logged.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import logging
 from datetime import UTC, datetime
+
+from modelyard.errors import ModelyardError
 
 _QUIET = ("uvicorn", "uvicorn.error", "httpx", "httpcore")  # a line a request or a connection
 
@@ -41,10 +43,18 @@ class PlainLines(logging.Formatter):
         return " ".join([super().formatMessage(record), *(f"{k}={v}" for k, v in fields.items())])
 
 
-def configure_logs(level: str, line_format: str) -> None:
+def configure_logs(level: str = "info", line_format: str = "json") -> None:
     """Send every logger's records to standard error, from `level` up."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonLines() if line_format == "json" else PlainLines())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLogger().level))
+
+
+def log_error(error: ModelyardError) -> None:
+    """Log the error that ends this process, as `run_server` reports it."""
+    fields = {"fix": error.fix, "exit_code": int(error.exit_code)}
+    logging.getLogger("modelyard").critical(
+        "%s: %s", error.title, error.detail, extra={"fields": fields}
+    )

@@ -1,12 +1,8 @@
-"""`modelyard`: one command for training, the registry and traffic.
-
-Exit codes: 0 done; 2 configuration; 3 contract; 4 data; 5 training; 6 registry; 7 the gate refused
-the version; 8 somebody else moved the alias; 9 not reproduced; 10 the traffic cannot be split;
-130 interrupted; 143 stopped (errors.py has the tree).
-"""
+"""`modelyard`: one command for training, the registry and traffic."""
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 import typer
@@ -23,13 +19,12 @@ from modelyard.cli import (
     training,
     versions,
 )
-from modelyard.cli.run import run
+from modelyard.errors import ExitCode
+from modelyard.program import run_command
 
 app = typer.Typer(
     help="From versioned data to a served model.",
-    epilog="Exit codes: 0 done, 2 configuration, 3 contract, 4 data, 5 training, 6 registry, "
-    "7 the gate refused the version, 8 somebody else moved the alias, 9 not reproduced, "
-    "10 the traffic cannot be split.",
+    epilog="Exit codes: " + "; ".join(f"{code:d} {code.meaning}" for code in ExitCode) + ".",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -61,7 +56,7 @@ demo.add_commands(app)
 
 def main() -> None:
     """The command `modelyard`."""
-    run(app)
+    sys.exit(run_command(app))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import.
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Annotated, Any
 
@@ -16,8 +17,8 @@ from typer.core import TyperCommand
 
 from modelyard.cli.connection import JsonOption, ReasonOption
 from modelyard.cli.output import format_time, show_fields, show_json, show_rows
-from modelyard.cli.run import run
 from modelyard.errors import ConfigError, TrafficError
+from modelyard.program import run_command
 from modelyard.settings import TrafficSettings, read_settings
 from modelyard.traffic.plan import DEFAULT_HEADER, Mode, Plan, PlanStore
 from modelyard.traffic.report import ArmReport, Report, ask_traffic
@@ -200,4 +201,4 @@ def _number(value: float | None) -> str:
 if __name__ == "__main__":
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     add_commands(app)
-    run(app)
+    sys.exit(run_command(app))

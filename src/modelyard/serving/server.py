@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import gc
 import logging
-import signal
 import socket
-import sys
 from functools import partial
 
 import uvicorn
 
-from modelyard.errors import ConfigError, ModelyardError
-from modelyard.logs import configure_logs
+from modelyard.errors import ConfigError
+from modelyard.logs import configure_logs, log_error
+from modelyard.program import run_server
 from modelyard.registry import RegistryClient, parse_model_uri
 from modelyard.scoring.child.opening import ChildOptions
 from modelyard.serving.allocator import configure_allocator
@@ -40,14 +39,8 @@ log = logging.getLogger("modelyard.serving")
 
 def main() -> int:
     """Serve; the exit code is that of the error that kept it from starting, else 0."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: sys.exit(0))
-    try:
-        serve(read_settings(ServingSettings))
-    except ModelyardError as error:
-        sys.stderr.write(f"{error.title}: {error.sentence()}\n")
-        return error.exit_code
-    return 0
+    configure_logs()  # as they are until the settings are read
+    return run_server(lambda: serve(read_settings(ServingSettings)), log_error)
 
 
 def serve(settings: ServingSettings) -> None:

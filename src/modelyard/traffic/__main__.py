@@ -13,8 +13,9 @@ from contextlib import suppress
 import httpx
 import uvicorn
 
-from modelyard.errors import ModelyardError, TrafficError
-from modelyard.logs import configure_logs
+from modelyard.errors import TrafficError
+from modelyard.logs import configure_logs, log_error
+from modelyard.program import run_server
 from modelyard.settings import TrafficSettings, read_settings
 from modelyard.traffic.control import GatewayControl
 from modelyard.traffic.judge import Limits
@@ -27,17 +28,16 @@ from modelyard.traffic.watch import Arms, Watch
 
 def main() -> int:
     """Watch; the exit code is that of the error that kept it from starting, else 0."""
-    try:
-        settings = read_settings(TrafficSettings)
-    except ModelyardError as error:
-        sys.stderr.write(f"{error.title}: {error.sentence()}\n")
-        return error.exit_code
+    configure_logs()
+    return run_server(_start, log_error)
+
+
+def _start() -> None:
+    settings = read_settings(TrafficSettings)
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn ends by them, and raises them again: not before the gateway was told
         signal.signal(number, lambda *_: None)
-    configure_logs("info", "json")
     asyncio.run(watch(settings))
-    return 0
 
 
 async def watch(settings: TrafficSettings) -> None:

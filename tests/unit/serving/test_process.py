@@ -75,7 +75,7 @@ def test_what_keeps_it_from_starting_is_one_sentence(
 def test_it_ends_with_the_code_of_its_error_and_without_a_traceback():
     done = run(SERVE, MODEL_URI="")
     assert done.returncode == 2
-    assert done.stderr.startswith("Configuration is not valid: ")
+    assert json.loads(done.stderr)["message"].startswith("Configuration is not valid: ")
     assert "Traceback" not in done.stderr
 
 

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
-import sys
 import tarfile
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import pytest
 
-from support.host_python import imported_packages
+from support.host_python import ROOT, imported_packages, oldest_python
 from support.repository import Repository, code_tags
 
-ROOT = Path(__file__).parents[4]
 HOST_PARTS = (
     *("host/__init__", "host/reproduce/__init__", "host/reproduce/__main__"),
     *("host/reproduce/container", "recorded_code", "source_tree", "errors", "__init__"),
@@ -35,16 +31,6 @@ case "$*" in
     exit "$REPRODUCE_CODE" ;;
 esac
 """
-
-
-@cache
-def oldest_python() -> str:
-    """The host's may be older than ours: 3.8 where this machine has one."""
-    for name in ("python3.8", "python3.9"):
-        path = shutil.which(name)
-        if path and subprocess.run([path, "-c", ""], check=False).returncode == 0:
-            return path
-    return sys.executable
 
 
 @dataclass

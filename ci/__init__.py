@@ -1,0 +1,1 @@
+"""What continuous integration and `make` need beside the stack."""
