@@ -6,13 +6,13 @@ code says now.
 
 from __future__ import annotations
 
+import argparse
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from modelyard.errors import ExitCode
-
-ROOT = Path(__file__).parents[1]
 
 
 def exit_codes() -> str:
@@ -34,7 +34,23 @@ def generate(text: str, parts: dict[str, Callable[[], str]]) -> str:
     return text
 
 
+def main(root: Path, *, check: bool) -> str:
+    """Write what is stale, or only name it."""
+    stale = []
+    for name, parts in PARTS.items():
+        path = root / name
+        text = path.read_text(encoding="utf-8")
+        made = generate(text, parts)
+        if made != text:
+            stale.append(name)
+            if not check:
+                path.write_text(made, encoding="utf-8")
+    return f"stale: {', '.join(stale)}; fix: make generated" if stale and check else ""
+
+
 if __name__ == "__main__":
-    for document, parts in PARTS.items():
-        path = ROOT / document
-        path.write_text(generate(path.read_text(encoding="utf-8"), parts), encoding="utf-8")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="fail where a part is stale")
+    parser.add_argument("--root", type=Path, default=Path(__file__).parents[1])
+    chosen = parser.parse_args()
+    sys.exit(main(chosen.root, check=chosen.check) or None)
