@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from fraud_detector.dataset import generate, load
 from fraud_detector.model import FitConfig, FraudNetwork, Scale, tensors
-from modelyard.training.data.rows import Tensors
+from modelyard.training.tensors import Tensors
 
 PASSES = 3
 Batches = Callable[[], Iterator[list[Tensor]]]

@@ -26,11 +26,11 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from torch import Tensor, nn
 
 from fraud_detector.contract import CONTRACT, MERCHANT_CATEGORIES, TARGET
-from modelyard.training.data.rows import RowSource, Tensors
 from modelyard.training.data.stream import Moments
 from modelyard.training.fit.loop import LoopConfig, fit_network
 from modelyard.training.package.onnx_export import encode_category, export_network, normalise
 from modelyard.training.project import Columns, FitContext, Split, StreamedSplit
+from modelyard.training.tensors import RowSource, Tensors
 
 HOURS = 24
 

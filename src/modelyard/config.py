@@ -148,8 +148,14 @@ def validate(
     values: Mapping[str, Any],
     source: str,
     failure: type[ModelyardError] = ConfigError,
+    *,
+    section: str = "",
 ) -> Model:
-    """`values` as a `model`, every fault named by its place in one error.
+    """`values` as a `model`, every fault named by its key in one error.
+
+    Args:
+        source: where the values come from, a path as a rule.
+        section: the key of `source` that holds the values; they are all of it when empty.
 
     Raises:
         failure: one line a fault; a key near a known one gets "did you mean".
@@ -157,19 +163,20 @@ def validate(
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
-        raise failure(f"{source} is not valid:\n{explain(error, model)}") from error
+        raise failure(f"{source} is not valid:\n{explain(error, model, section)}") from error
 
 
-def explain(error: ValidationError, model: type[BaseModel] = BaseModel) -> str:
+def explain(error: ValidationError, model: type[BaseModel] = BaseModel, section: str = "") -> str:
     """What is wrong, one indented line a fault, in words of a configuration and not of pydantic.
 
     Args:
-        model: what was asked for; its fields are offered in the place of keys it does not know.
+        model: the expected model, whose fields are offered for keys that it does not have.
+        section: the key under which it stands, named before each of its keys.
     """
     faults = error.errors()
     inner = [fault["loc"] for fault in faults]
     return "\n".join(
-        _fault(model, fault)
+        _fault(model, fault, section)
         for fault in faults
         # of a list whose entries are refused, pydantic says that it is too short, as well
         if fault["type"] != "too_short" or not any(_lies_in(loc, fault["loc"]) for loc in inner)
@@ -180,10 +187,10 @@ def _lies_in(place: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool
     return len(place) > len(outer) and place[: len(outer)] == outer
 
 
-def _fault(model: type[BaseModel], fault: ErrorDetails) -> str:
+def _fault(model: type[BaseModel], fault: ErrorDetails, section: str) -> str:
     place, kind, context = fault["loc"], fault["type"], fault.get("ctx", {})
-    where = "".join(f"{part}." for part in place)[:-1]
-    prefix = f"  {where}: " if place else "  "
+    key = ".".join(map(str, [section, *place] if section else place))
+    prefix = f"  {key}: " if key else "  "
     if kind == "extra_forbidden":
         return f"{prefix}no such key.{did_you_mean(str(place[-1]), _fields_at(model, place[:-1]))}"
     if kind == "missing":

@@ -1,4 +1,7 @@
-"""`baseline.json`: what features and scores looked like in training, for noticing drift later.
+"""The data profile: what features and predictions looked like in training, to notice drift later.
+
+Each version has it as `baseline.json`, after what drift is measured against. The file keeps that
+name because registered versions have it; everywhere else, the baseline is the simple model.
 
     {"format": 1, "rows": …, "features": {NAME: profile}, "predictions": {OUTPUT or CLASS: profile}}
 
@@ -25,10 +28,8 @@ _MOST_VALUES = 100
 _NUMBERS = (FeatureType.NUMBER, FeatureType.INTEGER)
 
 
-def write_profile(
-    contract: Contract, train: Mapping[str, np.ndarray], predicted: np.ndarray
-) -> str:
-    """The text of `baseline.json`, the same bytes for the same values.
+def profile_text(contract: Contract, train: Mapping[str, np.ndarray], predicted: np.ndarray) -> str:
+    """The data profile as JSON, the same bytes for the same values.
 
     Args:
         train: training rows, feature → [n].

@@ -87,14 +87,14 @@ def test_a_killed_training_resumes_and_gives_the_model_of_an_uninterrupted_one(
     assert not list((tmp_path / "state/checkpoints").iterdir())
 
 
-def test_resume_with_nothing_to_resume_starts_anew(command: tuple[list[str], dict]):
+def test_resume_with_nothing_to_resume_starts_a_new_run(command: tuple[list[str], dict]):
     arguments, environment = command
     done = subprocess.run(
         [*arguments, "--set", "fit.epochs=1", "--set", "registered_model=fresh", "--resume"],
         cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "starting anew" in done.stdout
+    assert "starting a new one" in done.stdout
 
 
 def test_two_processes_train_one_version(command: tuple[list[str], dict], registry: RegistryClient):

@@ -8,10 +8,10 @@ import sys
 import torch
 from torch import nn
 
-from modelyard.training.data.rows import Tensors
 from modelyard.training.fit.loop import LoopConfig, fit_network
 from modelyard.training.fit.ranks import joined_ranks
 from modelyard.training.project import FitContext
+from modelyard.training.tensors import Tensors
 
 
 class Network(nn.Module):

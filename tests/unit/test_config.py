@@ -50,6 +50,14 @@ def test_a_near_miss_gets_did_you_mean_at_its_depth():
         validate(Outer, {"name": "x", "fit": {"epoch": 1}}, "x.yaml")
 
 
+def test_the_keys_of_a_section_are_named_under_it():
+    with pytest.raises(ConfigError) as caught:
+        validate(Inner, {"epoch": 1}, "x.yaml", section="fit")
+    assert caught.value.detail == (
+        'x.yaml is not valid:\n  fit.epoch: no such key. Did you mean "epochs"?'
+    )
+
+
 def test_every_fault_is_named_at_once():
     with pytest.raises(ConfigError) as caught:
         validate(Outer, {"fit": {"epochs": "many", "rate": float("nan")}, "nmae": 1}, "x.yaml")

@@ -1,4 +1,4 @@
-"""`baseline.json` says what features and scores looked like."""
+"""The data profile says what features and predictions looked like."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from modelyard.contract import Contract, Feature, FeatureType, Output, OutputKind
-from modelyard.profile import write_profile
+from modelyard.profile import profile_text
 
 CONTRACT = Contract(
     features=(
@@ -28,7 +28,7 @@ COLUMNS = {
 
 
 def test_numbers_are_counted_in_equal_bins_and_values_by_name():
-    profile = json.loads(write_profile(CONTRACT, COLUMNS, np.zeros(5)))
+    profile = json.loads(profile_text(CONTRACT, COLUMNS, np.zeros(5)))
     assert profile["rows"] == 1_000
     x, n, c, ok = (profile["features"][name] for name in CONTRACT.names)
     assert (len(x["edges"]), x["edges"][0], x["edges"][-1]) == (21, 0, 1)
@@ -43,7 +43,7 @@ def test_numbers_are_counted_in_equal_bins_and_values_by_name():
 def test_each_class_has_its_own_distribution():
     output = Output(kind=OutputKind.CLASS_PROBABILITIES, classes=("p", "q"))
     contract = CONTRACT.model_copy(update={"output": output})
-    profile = json.loads(write_profile(contract, COLUMNS, np.array([[0.2, 0.8], [0.4, 0.6]])))
+    profile = json.loads(profile_text(contract, COLUMNS, np.array([[0.2, 0.8], [0.4, 0.6]])))
     assert profile["predictions"]["p"]["mean"] == pytest.approx(0.3)
     assert profile["predictions"]["q"]["rows"] == 2
 
@@ -51,12 +51,12 @@ def test_each_class_has_its_own_distribution():
 def test_rare_values_are_counted_together():
     words = np.array([f"w{i:03}" for i in range(150)], dtype=object)
     columns = {name: column[:150] for name, column in COLUMNS.items()} | {"c": words}
-    profile = json.loads(write_profile(CONTRACT, columns, np.zeros(5)))
+    profile = json.loads(profile_text(CONTRACT, columns, np.zeros(5)))
     assert len(profile["features"]["c"]["counts"]) == 100
     assert profile["features"]["c"]["other"] == 50
 
 
 def test_the_same_values_give_the_same_bytes():
-    assert write_profile(CONTRACT, COLUMNS, np.ones(3)) == write_profile(
+    assert profile_text(CONTRACT, COLUMNS, np.ones(3)) == profile_text(
         CONTRACT, dict(reversed(COLUMNS.items())), np.ones(3)
     )

@@ -15,6 +15,7 @@ from modelyard.settings import TrainingSettings, read_settings
 
 if TYPE_CHECKING:
     from modelyard.training.experiment import Experiment
+    from modelyard.training.resolution import ResolvedExperiment
 
 
 class Job(StrEnum):
@@ -86,18 +87,17 @@ def train(
     """
     experiment = _read(config, assignments, promote)
     settings = read_settings(TrainingSettings)
-    _check(experiment)
+    resolved = _resolve(experiment, config)
     from modelyard.training.fit.ranks import joined_ranks
-    from modelyard.training.pipeline import assist
-    from modelyard.training.pipeline import train as run_training
+    from modelyard.training.pipeline import assist, run_training
 
     with joined_ranks() as ranks:
         if processes > 1 and ranks.count == 1:
             _start_ranks(processes)
         elif ranks.index > 0:
-            assist(experiment, settings, Path.cwd())
+            assist(resolved, settings, Path.cwd())
         else:
-            run_training(experiment, settings, Path.cwd(), _say, resume=resume)
+            run_training(resolved, settings, Path.cwd(), _say, resume=resume)
 
 
 def tune(
@@ -112,11 +112,11 @@ def tune(
     """Try variations of an experiment and write the best one as a configuration."""
     experiment = _read(config, assignments)
     settings = read_settings(TrainingSettings)
-    _check(experiment)
-    from modelyard.training.tune.tuning import tune as run_search
+    resolved = _resolve(experiment, config)
+    from modelyard.training.tune.tuning import run_search
 
     target = output or settings.training_state_dir / "tuned" / config.name
-    run_search(experiment, settings, Path.cwd(), _say, trials=trials, output=target, resume=resume)
+    run_search(resolved, settings, Path.cwd(), _say, trials=trials, output=target, resume=resume)
 
 
 def dataset(
@@ -125,7 +125,7 @@ def dataset(
     """Put the dataset into the store: one of your own, or the project's demo data."""
     experiment = _read(config, assignments)
     folder = read_settings(TrainingSettings).modelyard_data_dir
-    from modelyard.training.data.demo_data import push_data, push_demo_data
+    from modelyard.training.data.dvc import push_data, push_demo_data
     from modelyard.training.experiment import is_in_store
     from modelyard.training.project import find_project
 
@@ -150,18 +150,18 @@ def dataset_name(
 def _read(
     config: Path, assignments: Sequence[str] | None, promote: PromoteMode | None = None
 ) -> Experiment:
-    """The experiment; a mistake in it is told before anything heavy is imported."""
+    """The experiment; a mistake in it is reported before anything heavy is imported."""
     from modelyard.training.experiment import read_experiment
 
     chosen = [] if promote is None else [f"promote={promote.value}"]
     return read_experiment(config, [*(assignments or ()), *chosen])
 
 
-def _check(experiment: Experiment) -> None:
-    """Tell a mistake in what belongs to the project once that is imported, and MLflow is not."""
-    from modelyard.training.check import check_project
+def _resolve(experiment: Experiment, config: Path) -> ResolvedExperiment:
+    """The experiment with its project; a mistake is reported before MLflow is imported."""
+    from modelyard.training.resolution import resolve
 
-    check_project(experiment)
+    return resolve(experiment, str(config))
 
 
 def _say(line: str) -> None:

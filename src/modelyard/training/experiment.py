@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 
 from modelyard.config import Frozen, override, read_yaml, validate
 from modelyard.errors import ConfigError, did_you_mean
-from modelyard.training.tune.search import TuneConfig
+from modelyard.training.search_space import TuneConfig
 
 _CONFIGS = Path("configs")
 

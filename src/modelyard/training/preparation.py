@@ -1,7 +1,9 @@
-"""Before the first epoch: configuration, provenance, and data that keeps its contract."""
+"""Before the first epoch: where code and data come from, and data that keeps its contract."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +21,6 @@ from modelyard.provenance import (
     run_tags,
 )
 from modelyard.settings import TrainingSettings
-from modelyard.training.check import check_project
 from modelyard.training.data.objects import StoredDataset, find_objects
 from modelyard.training.data.parquet import ParquetFiles
 from modelyard.training.data.scan import scan
@@ -31,20 +32,21 @@ from modelyard.training.data.validate import (
     validate_split,
 )
 from modelyard.training.experiment import Experiment, is_in_store
-from modelyard.training.fit.checkpoint import experiment_key
 from modelyard.training.fit.ranks import current_ranks
-from modelyard.training.project import (
-    FitContext,
-    Predictor,
-    Project,
-    Split,
-    StreamedSplit,
-)
+from modelyard.training.project import FitContext, Predictor, Project, Split, StreamedSplit
+from modelyard.training.resolution import ResolvedExperiment
 
 Say = Callable[[str], None]
 
+_KEY_FORMAT = 1
 _FITTED_BY = ("project", "data", "stream", "sample_rows", "seed", "fit")
 """What of a configuration decides the fitted weights; the rest may change before a resume."""
+
+
+def experiment_key(what: Mapping[str, Any], data_md5: str, commit: str) -> str:
+    """Name of all runs that do the same: `what` as plain values, with the same data and code."""
+    text = json.dumps([_KEY_FORMAT, what, data_md5, commit], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -52,15 +54,12 @@ class Prepared:
     """An experiment that may begin.
 
     Attributes:
-        experiment: with every default of `fit` filled in.
         tags: provenance, as tags of the run.
         split: the rows; bounded samples of them where there is a `stream`.
         stored: what the data consist of, where they are in a store.
     """
 
-    experiment: Experiment
-    project: Project
-    fit_config: Frozen
+    resolved: ResolvedExperiment
     data: DataVersion
     code: CodeVersion
     tags: Mapping[str, str]
@@ -69,34 +68,41 @@ class Prepared:
     stored: StoredDataset | None = None
 
     @property
-    def config(self) -> Mapping[str, Any]:
-        """The resolved configuration of a training, plain values."""
-        return self.experiment.model_dump(mode="json", exclude_none=True, exclude={"tune"})
+    def experiment(self) -> Experiment:
+        """The experiment, with every default filled in."""
+        return self.resolved.experiment
+
+    @property
+    def project(self) -> Project:
+        """The experiment's project."""
+        return self.resolved.project
 
     @property
     def key(self) -> str:
         """Name of all runs that would fit the same model."""
-        fit = {name: self.config.get(name) for name in _FITTED_BY}
-        return experiment_key(fit, self.data.md5, self.code.commit)
+        config = self.resolved.config
+        fitted_by = {name: config.get(name) for name in _FITTED_BY}
+        return experiment_key(fitted_by, self.data.md5, self.code.commit)
 
     def fit(self, config: Frozen, context: FitContext) -> Predictor:
         """Fit the project's model, from memory or from the stream.
+
+        Args:
+            config: a `fit` section of the project's own type.
 
         Raises:
             DataError: the data cannot be read, or changed while they were read.
         """
         try:
-            model = self._fit(config, context)
+            if self.stream is None or self.project.fit_stream is None:
+                model = self.project.fit(self.split, config, context)
+            else:
+                model = self.project.fit_stream(self.stream, config, context)
         except Exception:
             self._require_same_data()  # which would be the cause of whatever failed
             raise
         self._require_same_data()
         return model
-
-    def _fit(self, config: Frozen, context: FitContext) -> Predictor:
-        if self.stream is None or self.project.fit_stream is None:
-            return self.project.fit(self.split, config, context)
-        return self.project.fit_stream(self.stream, config, context)
 
     def _require_same_data(self) -> None:
         """Raise DataError when objects in the store are not those that were checked any more."""
@@ -111,17 +117,19 @@ class Prepared:
             )
 
 
-def prepare(experiment: Experiment, settings: TrainingSettings, root: Path, say: Say) -> Prepared:
+def prepare(
+    resolved: ResolvedExperiment, settings: TrainingSettings, root: Path, say: Say
+) -> Prepared:
     """Read and check everything that a fit depends on.
 
     Args:
         root: the checkout or the image's folder, asked for its commit.
 
     Raises:
-        ConfigError: the project, or a key of its configuration, is not there.
+        ConfigError: the project's split cannot divide a stream.
         DataError: the dataset is not the one that the pointer names, or breaks the contract.
     """
-    project, fit_config = check_project(experiment)
+    experiment = resolved.experiment
     stored = find_objects(experiment.data) if is_in_store(experiment.data) else None
     if stored is None:
         data = read_data_version(settings.modelyard_data_dir, experiment.data)
@@ -130,54 +138,35 @@ def prepare(experiment: Experiment, settings: TrainingSettings, root: Path, say:
     code = read_code_version(root, settings.git_commit)
     objects = "" if stored is None else f" of the list of its {len(stored.objects)} objects"
     say(f"data      {data.name}, md5{objects} {data.md5}")
-    say(f"code      {_said(code)}")
-    split, stream = _read(project, experiment, data, stored, settings, say)
-    return Prepared(
-        experiment=experiment.model_copy(update={"fit": fit_config.model_dump(mode="json")}),
-        project=project,
-        fit_config=fit_config,
-        data=data,
-        code=code,
-        tags={
-            **run_tags(code, data, settings.image_ref, experiment.seed),
-            **_data_tags(split, stream, stored),
-            PROCESSES_TAG: str(current_ranks().count),
-            **settings.mlflow_run_context,
-        },
-        split=split,
-        stream=stream,
-        stored=stored,
-    )
-
-
-def _said(code: CodeVersion) -> str:
-    """The code's version in words; without one, what would have recorded it."""
     if code.commit == UNKNOWN:
-        return "commit unknown: not a checkout, and no GIT_COMMIT; `make train` records it"
-    return f"commit {code.commit[:12]}{', with local changes' if code.dirty else ''}"
-
-
-def _read(
-    project: Project,
-    experiment: Experiment,
-    data: DataVersion,
-    stored: StoredDataset | None,
-    settings: TrainingSettings,
-    say: Say,
-) -> tuple[Split, StreamedSplit | None]:
+        say("code      commit unknown: not a checkout, and no GIT_COMMIT; `make train` records it")
+    else:
+        changes = ", with local changes" if code.dirty else ""
+        say(f"code      commit {code.commit[:12]}{changes}")
+    stream: StreamedSplit | None = None
     if experiment.stream is None:
-        return _load(project, experiment, data.path, say), None
-    uri, names = (str(data.path), None) if stored is None else (stored.uri, stored.paths)
-    files = ParquetFiles(uri, names, experiment.sample_rows)
-    folder = settings.training_state_dir
-    stream = scan(files, project, experiment.stream, folder, experiment.seed, say)
-    return stream.sample, stream
+        split = _read_split(resolved, data.path, say)
+    else:
+        uri, names = (str(data.path), None) if stored is None else (stored.uri, stored.paths)
+        files = ParquetFiles(uri, names, experiment.sample_rows)
+        folder = settings.training_state_dir
+        stream = scan(files, resolved.project, experiment.stream, folder, experiment.seed, say)
+        split = stream.sample
+    tags = {
+        **run_tags(code, data, settings.image_ref, experiment.seed),
+        **_data_tags(split, stream, stored),
+        PROCESSES_TAG: str(current_ranks().count),
+        **settings.mlflow_run_context,
+    }
+    return Prepared(resolved, data, code, tags, split, stream, stored)
 
 
-def _load(project: Project, experiment: Experiment, path: Path, say: Say) -> Split:
+def _read_split(resolved: ResolvedExperiment, path: Path, say: Say) -> Split:
+    """The rows of the file at `path`, all in memory, checked and divided."""
+    project, limit = resolved.project, resolved.experiment.sample_rows
     data = project.load(path)
-    if experiment.sample_rows is not None:
-        data = data.head(experiment.sample_rows)
+    if limit is not None:
+        data = data.head(limit)
     validate_data(data, project.contract, project.target, project.rules)
     split = project.split(data)
     validate_split(split, len(data), project.contract, project.target, project.rules)

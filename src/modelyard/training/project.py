@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -23,7 +23,7 @@ from modelyard.contract import Contract
 from modelyard.errors import ConfigError
 
 if TYPE_CHECKING:
-    from modelyard.training.data.stream import RowStream  # torch and pyarrow, for streams only
+    from modelyard.training.tensors import RowSource, Tensors  # torch, which not all projects use
 
 Columns = Mapping[str, np.ndarray]
 """Feature name → 1-D array [n]: float64, int64, bool, or object for strings."""
@@ -38,18 +38,37 @@ class Split:
     test: pl.DataFrame
 
 
+class StreamedRows(Protocol):
+    """Rows that do not fit in memory, to pass over as often as needed."""
+
+    def __len__(self) -> int:
+        """Rows in one pass."""
+        ...
+
+    def frames(self, rows: int | None = None, epoch: int = 0) -> Iterator[pl.DataFrame]:
+        """One pass over all rows, in frames of at most `rows` rows.
+
+        Args:
+            epoch: 0 for the order of the files; each other number has its own order.
+        """
+        ...
+
+    def tensors(self, of: Callable[[pl.DataFrame], Tensors]) -> RowSource:
+        """The same rows as what `fit_network` takes; `of` makes tensors of one frame."""
+        ...
+
+
 @dataclass(frozen=True)
 class StreamedSplit:
     """A split whose rows do not fit in memory.
 
     Attributes:
-        train: the rows to learn from; `train.frames()` passes over them, `train.tensors(…)` is what
-            `fit_network` takes.
+        train: the rows to learn from.
         sample: bounded samples of all three parts, in memory; small parts are whole.
         rows: how many rows each part has: train, validation, test.
     """
 
-    train: RowStream
+    train: StreamedRows
     sample: Split
     rows: Mapping[str, int]
 

@@ -13,7 +13,7 @@ from modelyard.config import Frozen, validate
 from modelyard.errors import ConfigError
 from modelyard.training.experiment import StreamConfig, is_in_store, read_experiment
 from modelyard.training.project import find_project
-from modelyard.training.tune.search import TuneConfig
+from modelyard.training.search_space import TuneConfig
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 

@@ -19,7 +19,7 @@ import polars as pl
 import torch
 
 from modelyard.training.data.parquet import ParquetFiles
-from modelyard.training.data.rows import Tensors
+from modelyard.training.tensors import Tensors
 
 Item = TypeVar("Item")
 Part = Callable[[pl.DataFrame], pl.DataFrame]

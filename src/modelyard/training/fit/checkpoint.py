@@ -2,13 +2,11 @@
 
     STATE/checkpoints/EXPERIMENT KEY/RUN ID/   checkpoint.pt, lock
 
-The lock tells an interrupted run from one that is still at work (`run_folder.py`).
+`run_folder.py` says what the lock is for.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -20,27 +18,29 @@ from typing import IO, Any
 import torch
 
 from modelyard.training.fit.loop import DivergedError
-from modelyard.training.fit.run_folder import claim, take_over
+from modelyard.training.fit.run_folder import (
+    claim,
+    interrupted_folders,
+    newest_first,
+    take_over,
+)
 
 _FILE = "checkpoint.pt"
 _KEPT = 5
-_FORMAT = 1
-
-
-def experiment_key(fit: Mapping[str, Any], data_md5: str, commit: str) -> str:
-    """Name of all runs that would fit the same model: same code, data and configuration."""
-    text = json.dumps([_FORMAT, fit, data_md5, commit], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
-class Interrupted:
-    """A run that ended without an end; nobody else finds it as long as `lock` is open."""
+class InterruptedRun:
+    """A run that left a checkpoint; no other process finds it as long as `lock` is open."""
 
     run_id: str
     epoch: int
     folder: Path
     lock: IO[str]
+
+    def sentence(self) -> str:
+        """How far it came."""
+        return f"an interrupted run is at epoch {self.epoch}"
 
     def release(self) -> None:
         """Leave the checkpoint to others."""
@@ -56,7 +56,7 @@ class RunCheckpoints:
     """The checkpoint of one run: the newest replaces the one before, never half."""
 
     def __init__(
-        self, folder: Path, earlier: Interrupted | None, warn: Callable[[str], None]
+        self, folder: Path, earlier: InterruptedRun | None, warn: Callable[[str], None]
     ) -> None:
         self._folder = folder
         self._earlier = earlier
@@ -87,7 +87,7 @@ class RunCheckpoints:
 
 @contextmanager
 def kept_checkpoints(
-    root: Path, key: str, run_id: str, earlier: Interrupted | None, warn: Callable[[str], None]
+    root: Path, key: str, run_id: str, earlier: InterruptedRun | None, warn: Callable[[str], None]
 ) -> Iterator[RunCheckpoints | None]:
     """Checkpoints of the run `run_id` while the block runs.
 
@@ -111,7 +111,7 @@ def kept_checkpoints(
         _forget(folder, earlier)
 
 
-def _forget(folder: Path, earlier: Interrupted | None) -> None:
+def _forget(folder: Path, earlier: InterruptedRun | None) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     if earlier is not None:
         earlier.discard()
@@ -119,14 +119,12 @@ def _forget(folder: Path, earlier: Interrupted | None) -> None:
         folder.parent.rmdir()
 
 
-def find_interrupted(root: Path, key: str) -> Interrupted | None:
+def find_interrupted_run(root: Path, key: str) -> InterruptedRun | None:
     """The newest run of this experiment that has a checkpoint and is no longer at work."""
-    for folder in _newest_first((root / "checkpoints" / key).glob("*")):
-        if (lock := take_over(folder)) is not None:
-            state = _read(folder / _FILE)
-            if state is not None:
-                return Interrupted(folder.name, int(state["progress"]["epoch"]), folder, lock)
-            lock.close()
+    for folder, lock in interrupted_folders(root / "checkpoints" / key, _FILE):
+        if (state := _read(folder / _FILE)) is not None:
+            return InterruptedRun(folder.name, int(state["progress"]["epoch"]), folder, lock)
+        lock.close()
     return None
 
 
@@ -139,19 +137,10 @@ def _read(path: Path) -> Mapping[str, Any] | None:
     return state
 
 
-def _newest_first(folders: Iterator[Path]) -> list[Path]:
-    def written(folder: Path) -> float:
-        with suppress(OSError):
-            return (folder / _FILE).stat().st_mtime
-        return 0.0
-
-    return sorted(folders, key=written, reverse=True)
-
-
 def _prune(root: Path) -> None:
     """Remove all but the newest checkpoints that interrupted runs have left."""
-    folders = _newest_first(path.parent for path in (root / "checkpoints").glob(f"*/*/{_FILE}"))
-    for folder in folders[_KEPT:]:
+    files = (root / "checkpoints").glob(f"*/*/{_FILE}")
+    for folder in newest_first((file.parent for file in files), _FILE)[_KEPT:]:
         if (lock := take_over(folder)) is not None:
             with lock:
                 shutil.rmtree(folder, ignore_errors=True)

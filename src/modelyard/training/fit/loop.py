@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from modelyard.config import Frozen
 from modelyard.errors import TrainingError
-from modelyard.training.data.rows import RowSource
 from modelyard.training.fit.ranks import Ranks, current_ranks
 from modelyard.training.project import FitContext
+from modelyard.training.tensors import RowSource
 
 
 class DivergedError(TrainingError):

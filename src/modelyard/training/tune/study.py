@@ -2,7 +2,7 @@
 
     STATE/studies/EXPERIMENT KEY/RUN ID/   study.db, run, lock
 
-The lock tells an interrupted search from one that is still at work (`run_folder.py`).
+`fit/run_folder.py` says what the lock is for.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import IO
 import optuna
 from optuna.trial import TrialState
 
-from modelyard.training.fit.run_folder import claim, take_over
+from modelyard.training.fit.run_folder import claim, interrupted_folders
 
 _FILE, _RUN = "study.db", "run"
 _NAME = "search"
@@ -27,10 +27,12 @@ RUN_ATTRIBUTE = "run_id"
 
 @dataclass
 class KeptStudy:
-    """Where the trials of one search are kept; nobody else finds it while `lock` is open.
+    """Where the trials of one search are kept; no other process finds it while `lock` is open.
 
-    `run_id` is the run that worked on it last, `lost_runs` are those of trials that it did not live
-    to finish, known once it is open. Without a folder, trials are in memory only.
+    Attributes:
+        run_id: the run that worked on it last.
+        folder: None keeps the trials in memory only.
+        lost_runs: runs of trials that were interrupted, known once the study is open.
     """
 
     run_id: str
@@ -39,11 +41,11 @@ class KeptStudy:
     lost_runs: list[str] = field(default_factory=list)
 
     def open(self, seed: int, pruner: optuna.pruners.BasePruner) -> optuna.Study:
-        """The study, with the trials that came to an end before.
+        """The study, with the trials that ended before.
 
-        A trial that did not is tried again first.
+        A trial that was interrupted is tried again first.
         """
-        # of a trial that failed it prints a traceback; the error itself says what is wrong
+        # optuna prints a traceback for a trial that failed; the error itself says what is wrong
         optuna.logging.set_verbosity(optuna.logging.CRITICAL)
         study = optuna.create_study(
             storage=None if self.folder is None else f"sqlite:///{self.folder / _FILE}",
@@ -52,7 +54,7 @@ class KeptStudy:
             load_if_exists=True,
             pruner=pruner,
         )
-        # a sampler that begins anew with the same seed would try the first values again
+        # with the seed that it had before, the sampler would try the first values again
         study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))
         for trial in study.get_trials(states=(TrialState.RUNNING,)):
             study.tell(trial.number, state=TrialState.FAIL)
@@ -66,6 +68,10 @@ class KeptStudy:
         self.run_id = run_id
         if self.folder is not None:
             (self.folder / _RUN).write_text(run_id, encoding="utf-8")
+
+    def sentence(self) -> str:
+        """What was found."""
+        return "an interrupted search is there"
 
     def release(self) -> None:
         """Leave it to others."""
@@ -99,15 +105,11 @@ def new_study(root: Path, key: str, run_id: str, warn: Callable[[str], None]) ->
     return study
 
 
-def find_interrupted(root: Path, key: str) -> KeptStudy | None:
+def find_interrupted_search(root: Path, key: str) -> KeptStudy | None:
     """The newest search for `key` that has trials and is no longer at work."""
-    files = [path for path in (root / "studies" / key).glob(f"*/{_FILE}") if path.stat().st_size]
-    for path in sorted(files, key=lambda path: path.stat().st_mtime, reverse=True):
-        folder = path.parent
-        if (lock := take_over(folder)) is None:
-            continue
-        try:
-            return KeptStudy((folder / _RUN).read_text(encoding="utf-8"), folder, lock)
-        except OSError:
-            lock.close()
+    for folder, lock in interrupted_folders(root / "studies" / key, _FILE):
+        with suppress(OSError):
+            if (folder / _FILE).stat().st_size:
+                return KeptStudy((folder / _RUN).read_text(encoding="utf-8"), folder, lock)
+        lock.close()
     return None

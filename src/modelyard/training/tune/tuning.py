@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,20 +18,18 @@ from modelyard.config import Frozen, dump_yaml, validate
 from modelyard.errors import ConfigError, TrainingError
 from modelyard.provenance import package_list
 from modelyard.settings import TrainingSettings
-from modelyard.training.check import check_project
-from modelyard.training.experiment import Experiment
-from modelyard.training.fit.checkpoint import experiment_key
 from modelyard.training.fit.loop import DivergedError
+from modelyard.training.fit.run_folder import to_resume
 from modelyard.training.judge.metrics import PRIMARY_METRIC, evaluate
-from modelyard.training.patience import Patience
-from modelyard.training.preparation import Prepared, Say, prepare
+from modelyard.training.preparation import Prepared, Say, experiment_key, prepare
 from modelyard.training.project import FitContext
-from modelyard.training.tracking import TrackedRun
-from modelyard.training.tune.search import TuneConfig, with_values
+from modelyard.training.resolution import ResolvedExperiment
+from modelyard.training.search_space import TuneConfig, with_values
+from modelyard.training.tracking.run import TrackedRun
 from modelyard.training.tune.study import (
     RUN_ATTRIBUTE,
     KeptStudy,
-    find_interrupted,
+    find_interrupted_search,
     finished,
     new_study,
 )
@@ -40,18 +37,8 @@ from modelyard.training.tune.study import (
 BEST_FILE = "best-config.yaml"
 
 
-@dataclass(frozen=True)
-class Tuned:
-    """The best of all trials."""
-
-    run_id: str
-    trial: int
-    value: float
-    output: Path
-
-
-def tune(
-    experiment: Experiment,
+def run_search(
+    resolved: ResolvedExperiment,
     settings: TrainingSettings,
     root: Path,
     say: Say,
@@ -59,7 +46,7 @@ def tune(
     trials: int,
     output: Path,
     resume: bool = False,
-) -> Tuned:
+) -> None:
     """Try `trials` variations of the experiment and write the best as a configuration.
 
     Args:
@@ -70,42 +57,46 @@ def tune(
     Raises:
         ConfigError: there is no `tune` section, the fit refuses what it would try, or `output`
             cannot be written.
-        TrainingError: no trial came to an end.
+        TrainingError: no trial was completed.
     """
-    if experiment.tune is None:
+    experiment, tune = resolved.experiment, resolved.experiment.tune
+    if tune is None:
         raise ConfigError(
             "The configuration has no tune section, so nothing says what to vary.",
             fix="configs/tune.yaml has one, which `modelyard tune` reads without --config. For "
             "example: tune: {space: {fit.learning_rate: {low: 1.0e-4, high: 0.1, log: true}}}",
         )
-    _, fit_config = check_project(experiment)
-    experiment.tune.check(type(fit_config), experiment.fit)
+    tune.check(type(resolved.fit_config), experiment.fit)
     _require_writable(output)
-    prepared = prepare(experiment, settings, root, say)
-    key = _key(prepared, experiment.tune)
-    earlier = _find_earlier(settings.training_state_dir, key, say, resume=resume)
+    prepared = prepare(resolved, settings, root, say)
 
     def warn(line: str) -> None:
         say(f"warning   {line}")
 
-    patience = Patience(settings.tracking_patience_s, warn)
-    server = (settings.mlflow_tracking_uri, experiment.experiment, settings.modelyard_user)
-    tags = {**prepared.tags, "mlflow.source.name": "modelyard tune"}
-    with TrackedRun(*server, {**tags, "modelyard.kind": "tune"}, patience) as parent:
+    state_dir = settings.training_state_dir
+    searched = {"experiment": prepared.key, "tune": tune.model_dump(mode="json")}
+    key = experiment_key(searched, prepared.data.md5, prepared.code.commit)
+    earlier = to_resume(find_interrupted_search(state_dir, key), "search", say, resume=resume)
+
+    def start(kind: str, **tags: str) -> TrackedRun:
+        own = {"mlflow.source.name": "modelyard tune", "modelyard.kind": kind, **tags}
+        return TrackedRun.of(settings, experiment.experiment, {**prepared.tags, **own}, warn)
+
+    with start("tune") as parent:
         say(f'run       "{parent.name}" ({parent.run_id}) in experiment "{experiment.experiment}"')
-        study = earlier or new_study(settings.training_state_dir, key, parent.run_id, warn)
+        study = earlier or new_study(state_dir, key, parent.run_id, warn)
         resumed = study.run_id
         if earlier is not None:
             parent.take_over(resumed)
             study.taken_over_by(parent.run_id)
-        parent.log_text(dump_yaml(prepared.config), "config.yaml")
+        parent.log_text(dump_yaml(resolved.config), "config.yaml")
         parent.log_text(package_list(), "packages.txt")
 
-        def nested(number: int) -> TrackedRun:
-            own = {"mlflow.parentRunId": parent.run_id, "mlflow.runName": f"trial-{number}"}
-            return TrackedRun(*server, {**tags, **own, "modelyard.kind": "trial"}, patience)
+        def start_trial(number: int) -> TrackedRun:
+            nested = {"mlflow.parentRunId": parent.run_id, "mlflow.runName": f"trial-{number}"}
+            return start("trial", **nested)
 
-        search = Search(prepared, experiment.tune, study, nested, say)
+        search = Search(prepared, tune, study, start_trial, say)
         opened = search.open()
         if earlier is not None:
             say(f"resume    run {resumed}, after {finished(opened)} finished trials")
@@ -120,48 +111,28 @@ def tune(
     study.discard()
     say(f"best      trial {best.number}: {search.metric} {best.value:.4f}, written to {output}")
     say(f"next      modelyard train --config {output}")
-    return Tuned(parent.run_id, best.number, best.value or 0.0, output)
-
-
-def _key(prepared: Prepared, config: TuneConfig) -> str:
-    """Name of all searches that try the same variations of the same experiment."""
-    what = {"experiment": prepared.key, "tune": config.model_dump(mode="json")}
-    return experiment_key(what, prepared.data.md5, prepared.code.commit)
-
-
-def _find_earlier(state_dir: Path, key: str, say: Say, *, resume: bool) -> KeptStudy | None:
-    earlier = find_interrupted(state_dir, key)
-    if earlier is None:
-        if resume:
-            say("resume    no interrupted search of this experiment is there: starting anew")
-        return None
-    if not resume:
-        say("note      an interrupted search is there: --resume goes on with it")
-        earlier.release()
-        return None
-    return earlier
 
 
 class Search:
-    """One search; `nested` starts the run of a trial."""
+    """One search; `start_trial` starts the run of the trial with that number."""
 
     def __init__(
         self,
         prepared: Prepared,
         config: TuneConfig,
         kept: KeptStudy,
-        nested: Callable[[int], TrackedRun],
+        start_trial: Callable[[int], TrackedRun],
         say: Say,
     ) -> None:
         self._prepared = prepared
         self._config = config
         self._kept = kept
-        self._nested = nested
+        self._start_trial = start_trial
         self._say = say
         self.metric = PRIMARY_METRIC[prepared.project.contract.output.kind]
 
     def open(self) -> optuna.Study:
-        """The study, with what an interrupted search has left in it."""
+        """The study, with what an interrupted search left in it."""
         pruner = optuna.pruners.MedianPruner(
             n_startup_trials=self._config.startup_trials,
             n_warmup_steps=self._config.warmup_epochs + 1,  # optuna counts from 0
@@ -169,11 +140,11 @@ class Search:
         return self._kept.open(self._prepared.experiment.seed, pruner)
 
     def run(self, study: optuna.Study, trials: int) -> optuna.trial.FrozenTrial:
-        """The best of `trials` trials, those included that `study` has already."""
+        """The best of `trials` trials, including those that `study` already has."""
         study.optimize(self._try, n_trials=max(trials - finished(study), 0))
         if not study.get_trials(states=(optuna.trial.TrialState.COMPLETE,)):
             raise TrainingError(
-                f"None of {trials} trials came to an end.",
+                f"None of {trials} trials was completed.",
                 fix="Narrow tune.space, above all the learning rate.",
             )
         return study.best_trial
@@ -185,15 +156,11 @@ class Search:
 
     def best_config(self, best: optuna.trial.FrozenTrial) -> str:
         """The text of the configuration that `best` has tried."""
-        config = {**self._prepared.config, "fit": self._fit_section(self.values(best))}
+        fit = self._fit_config(self.values(best)).model_dump(mode="json")
         return (
             f"# Best of a search: trial {best.number}, {self.metric} {best.value:.5f} on the "
-            f"validation rows.\n{dump_yaml(config)}"
+            f"validation rows.\n{dump_yaml({**self._prepared.resolved.config, 'fit': fit})}"
         )
-
-    def _fit_section(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        fit: dict[str, Any] = self._fit_config(values).model_dump(mode="json")
-        return fit
 
     def _fit_config(self, values: Mapping[str, Any]) -> Frozen:
         section = with_values(self._prepared.experiment.fit, values)
@@ -203,7 +170,7 @@ class Search:
         try:
             return self._fit(trial)
         except DivergedError as error:
-            # to the sampler this is a bad place; a failed trial would tell it nothing
+            # pruned tells the sampler that this is a bad place; failed would tell it nothing
             self._say(f"trial {trial.number:3d} given up: {error.detail}")
             raise optuna.TrialPruned("diverged") from error
 
@@ -212,7 +179,7 @@ class Search:
         project, split = self._prepared.project, self._prepared.split
         config = self._fit_config(values)
         pruned: optuna.TrialPruned | None = None
-        with self._nested(trial.number) as run:
+        with self._start_trial(trial.number) as run:
             trial.set_user_attr(RUN_ATTRIBUTE, run.run_id)
             run.log_params(values)
 

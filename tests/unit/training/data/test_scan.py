@@ -12,12 +12,11 @@ import pytest
 
 from fraud_detector import PROJECT, dataset
 from modelyard.errors import ConfigError, DataError
-from modelyard.training.check import check_project
 from modelyard.training.data.parquet import ParquetFiles
 from modelyard.training.data.scan import scan
 from modelyard.training.data.split import by_hash, by_time
 from modelyard.training.data.validate import validate_data, validate_split
-from modelyard.training.experiment import Experiment, StreamConfig
+from modelyard.training.experiment import StreamConfig
 from modelyard.training.project import DataRules, Project, Split, StreamedSplit
 
 ROWS = 12_000
@@ -191,16 +190,3 @@ def test_a_category_that_training_never_saw_is_said(transactions: pl.DataFrame, 
     said = ["first"]
     scanned(transactions.filter(pl.col("merchant_category") != "home"), tmp_path, said=said)
     assert "warning   merchant_category: no training row has home" in said
-
-
-def test_a_project_that_cannot_stream_says_so(monkeypatch: pytest.MonkeyPatch):
-    import fraud_detector
-
-    held = dataclasses.replace(PROJECT, fit_stream=None)
-    monkeypatch.setattr(fraud_detector, "PROJECT", held)
-    experiment = Experiment(
-        project="fraud_detector", experiment="e", registered_model="m", data="t.parquet", stream={}
-    )
-    with pytest.raises(ConfigError, match="has no fit_stream") as caught:
-        check_project(experiment)
-    assert "docs/your-own-model.md" in caught.value.fix

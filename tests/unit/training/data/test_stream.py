@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from modelyard.training.data.parquet import ParquetFiles
-from modelyard.training.data.rows import Tensors
 from modelyard.training.data.split import by_hash
 from modelyard.training.data.stream import Moments, RowStream
 from modelyard.training.fit.loop import LoopConfig, fit_network
 from modelyard.training.project import FitContext
+from modelyard.training.tensors import Tensors
 
 ROWS = 10_000
 DATA = (

@@ -12,8 +12,7 @@ import torch
 
 from modelyard.training.fit.checkpoint import (
     RunCheckpoints,
-    experiment_key,
-    find_interrupted,
+    find_interrupted_run,
     kept_checkpoints,
 )
 from modelyard.training.fit.loop import DivergedError
@@ -54,7 +53,7 @@ def fail(root: Path, key: str, run_id: str, error: Exception, **given) -> None:
 
 
 def test_a_killed_run_is_found_and_its_successor_takes_over(left: Path):
-    earlier = find_interrupted(left, "key")
+    earlier = find_interrupted_run(left, "key")
     assert earlier is not None
     assert (earlier.run_id, earlier.epoch) == ("first", 3)
     with kept_checkpoints(left, "key", "second", earlier, print) as checkpoints:
@@ -62,52 +61,44 @@ def test_a_killed_run_is_found_and_its_successor_takes_over(left: Path):
         assert earlier.folder.is_dir()  # until the successor has a checkpoint of its own
         checkpoints.save(state(4))
         assert not earlier.folder.exists()
-    assert find_interrupted(left, "key") is None
+    assert find_interrupted_run(left, "key") is None
     assert list((left / "checkpoints").iterdir()) == []
 
 
 def test_a_run_at_work_is_not_found(tmp_path: Path):
     with kept_checkpoints(tmp_path, "key", "alive", None, print) as checkpoints:
         checkpoints.save(state(1))
-        assert find_interrupted(tmp_path, "key") is None
+        assert find_interrupted_run(tmp_path, "key") is None
 
 
 def test_an_interrupted_run_is_taken_over_once(left: Path):
-    earlier = find_interrupted(left, "key")
+    earlier = find_interrupted_run(left, "key")
     assert earlier is not None
-    assert find_interrupted(left, "key") is None
+    assert find_interrupted_run(left, "key") is None
     earlier.release()
-    again = find_interrupted(left, "key")
+    again = find_interrupted_run(left, "key")
     assert again is not None
     again.release()
 
 
 def test_another_experiment_is_not_found(left: Path):
-    assert find_interrupted(left, "other") is None
-    keys = {
-        experiment_key({"seed": 7}, "md5", "commit"),
-        experiment_key({"seed": 8}, "md5", "commit"),
-        experiment_key({"seed": 7}, "other", "commit"),
-        experiment_key({"seed": 7}, "md5", "other"),
-    }
-    assert len(keys) == 4
-    assert experiment_key({"a": 1, "b": 2}, "", "") == experiment_key({"b": 2, "a": 1}, "", "")
+    assert find_interrupted_run(left, "other") is None
 
 
 def test_a_run_that_failed_can_be_resumed_unless_it_would_fail_again(tmp_path: Path):
     with pytest.raises(OSError, match="no MLflow"):
         fail(tmp_path, "key", "failed", OSError("no MLflow"))
-    earlier = find_interrupted(tmp_path, "key")
+    earlier = find_interrupted_run(tmp_path, "key")
     assert earlier is not None and earlier.epoch == 5
     with pytest.raises(DivergedError):
         fail(tmp_path, "key", "diverged", DivergedError("NaN"), earlier=earlier)
-    assert find_interrupted(tmp_path, "key") is None
+    assert find_interrupted_run(tmp_path, "key") is None
 
 
 def test_a_damaged_checkpoint_is_passed_over(left: Path):
     (path,) = left.rglob("checkpoint.pt")
     path.write_bytes(path.read_bytes()[:100])
-    assert find_interrupted(left, "key") is None
+    assert find_interrupted_run(left, "key") is None
 
 
 def test_only_the_newest_leftovers_are_kept(tmp_path: Path):

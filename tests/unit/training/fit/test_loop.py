@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from modelyard.errors import TrainingError
-from modelyard.training.data.rows import Tensors
 from modelyard.training.fit.loop import LoopConfig, fit_network, learning_rate, mean_loss
 from modelyard.training.project import FitContext
+from modelyard.training.tensors import Tensors
 
 
 class Line(nn.Module):

@@ -10,7 +10,12 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from modelyard.training.tune.study import RUN_ATTRIBUTE, find_interrupted, finished, new_study
+from modelyard.training.tune.study import (
+    RUN_ATTRIBUTE,
+    find_interrupted_search,
+    finished,
+    new_study,
+)
 
 PRUNER = optuna.pruners.NopPruner()
 
@@ -30,10 +35,10 @@ def test_an_interrupted_search_goes_on_and_its_last_trial_is_tried_again(tmp_pat
     lost = study.ask()
     lost.set_user_attr(RUN_ATTRIBUTE, "lost-run")
     value = a_value(lost)  # and the process dies here
-    assert find_interrupted(tmp_path, "key") is None  # somebody is at work on it
+    assert find_interrupted_search(tmp_path, "key") is None  # somebody is at work on it
     kept.release()
 
-    again = find_interrupted(tmp_path, "key")
+    again = find_interrupted_search(tmp_path, "key")
     assert again is not None
     assert again.run_id == "first"
     study = again.open(7, PRUNER)
@@ -46,11 +51,11 @@ def test_an_interrupted_search_goes_on_and_its_last_trial_is_tried_again(tmp_pat
     assert len(set(values)) == len(values) == 4  # the sampler does not begin anew
     again.taken_over_by("second")
     again.release()
-    third = find_interrupted(tmp_path, "key")
+    third = find_interrupted_search(tmp_path, "key")
     assert third is not None
     assert third.run_id == "second"
     third.discard()
-    assert find_interrupted(tmp_path, "key") is None
+    assert find_interrupted_search(tmp_path, "key") is None
     assert list((tmp_path / "studies").iterdir()) == []
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from modelyard.contract import Contract, OutputKind
 from modelyard.training.experiment import EvaluationConfig
@@ -20,7 +21,7 @@ from modelyard.training.judge.report.bootstrap import Interval, intervals
 from modelyard.training.judge.report.plots import draw
 from modelyard.training.judge.report.slices import Slice, slice_scores
 from modelyard.training.judge.report.threshold import Costs, Decision, cheapest_threshold, decide
-from modelyard.training.project import Columns
+from modelyard.training.project import Columns, Predictor, Project
 
 MODEL, BASELINE, BEST = "test", "baseline", "best"
 """Whose score a metric is: `test_roc_auc` is the model's own."""
@@ -29,8 +30,14 @@ SHOWN = {MODEL: "model", BASELINE: "baseline", BEST: "best reachable"}
 
 
 @dataclass(frozen=True)
-class Held:
-    """Held-out rows: features [n] each, labels [n], the model's predictions [n] or [n, classes]."""
+class HeldOut:
+    """Rows that a model has not learned from.
+
+    Attributes:
+        columns: features, [n] each.
+        truth: labels [n].
+        predicted: the model's predictions, [n] or [n, classes].
+    """
 
     columns: Columns
     truth: np.ndarray
@@ -102,10 +109,16 @@ class Evaluation:
         (folder / "evaluation.json").write_text(text, encoding="utf-8")
 
 
+def hold_out(project: Project, rows: pl.DataFrame, model: Predictor) -> HeldOut:
+    """`rows` with what `model` predicts for them."""
+    columns = project.columns(rows)
+    return HeldOut(columns, rows[project.target].to_numpy(), model.predict(columns))
+
+
 def evaluate_model(
     contract: Contract,
-    validation: Held,
-    test: Held,
+    validation: HeldOut,
+    test: HeldOut,
     others: Mapping[str, np.ndarray],
     config: EvaluationConfig,
     seed: int,

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from modelyard.contract import Contract, Feature, FeatureType, OutputKind
-from modelyard.training.check import check_features
 from modelyard.training.judge.metrics import evaluate
 from modelyard.training.project import Columns
 
@@ -60,15 +59,11 @@ def slice_scores(
         truth: labels [n].
         predicted: [n], or [n, classes].
         features: names; every category and boolean when None.
-
-    Raises:
-        ConfigError: a name that is no feature.
     """
     if features is None:
         kinds = (FeatureType.CATEGORY, FeatureType.BOOLEAN)
         features = [feature.name for feature in contract.features if feature.type in kinds]
     found, left_out = [], {}
-    check_features(contract, features)
     for name in features:
         divided = parts(contract.feature(name), columns[name], most=MOST_VALUES)
         if divided.left_out:

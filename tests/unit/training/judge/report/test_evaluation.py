@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 
 from modelyard.contract import Contract, Feature, FeatureType, Output, OutputKind
-from modelyard.errors import ConfigError
 from modelyard.training.experiment import EvaluationConfig
 from modelyard.training.judge.metrics import evaluate
 from modelyard.training.judge.report import bootstrap
 from modelyard.training.judge.report.bootstrap import intervals
-from modelyard.training.judge.report.evaluation import BASELINE, BEST, Held, evaluate_model
+from modelyard.training.judge.report.evaluation import BASELINE, BEST, HeldOut, evaluate_model
 from modelyard.training.judge.report.page import page
 from modelyard.training.judge.report.slices import slice_scores
 from modelyard.training.judge.report.threshold import Costs, cheapest_threshold, decide
@@ -110,15 +109,10 @@ def test_of_many_categories_those_with_the_most_rows_are_scored_and_the_rest_is_
     assert [s.value for s in slices] == names[10:]
     assert [s.rows for s in slices] == list(range(11, 61))
     assert left_out == {"c": 10}
-    held = Held(columns, truth, predicted)
+    held = HeldOut(columns, truth, predicted)
     config = EvaluationConfig(bootstrap_resamples=0)
     evaluation = evaluate_model(many, held, held, {BASELINE: predicted}, config, seed=7)
     assert "c has 10 more values" in page("t", "d", evaluation, {}, {})
-
-
-def test_a_slice_by_what_is_no_feature_is_refused():
-    with pytest.raises(ConfigError, match="no feature"):
-        slice_scores(contract(PROBABILITY), COLUMNS, LABELS, COLUMNS["x"], ["colour"])
 
 
 @pytest.mark.parametrize("costs", [Costs(1, 1), Costs(5, 150), Costs(100, 1), Costs(0, 1)])
@@ -168,7 +162,7 @@ def test_every_kind_of_output_gets_its_page(
 ):
     half = ROWS // 2
     parts = [
-        Held({k: v[rows] for k, v in COLUMNS.items()}, labels[rows], predicted[rows])
+        HeldOut({k: v[rows] for k, v in COLUMNS.items()}, labels[rows], predicted[rows])
         for rows in (slice(0, half), slice(half, ROWS))
     ]
     others = {BASELINE: predicted[half:][::-1], BEST: predicted[half:]}

@@ -1,4 +1,4 @@
-"""Waiting for an MLflow server that restarts: a long fit does not die of a short interruption."""
+"""Waiting for an MLflow server that restarts: a short outage must not end a long fit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TypeVar
 import requests
 from mlflow.exceptions import MlflowException
 
-Result = TypeVar("Result")
+Returned = TypeVar("Returned")
 
 _PAUSE_S = 2.0
 
@@ -19,18 +19,18 @@ class Patience:
     """Repeats calls to MLflow that got no answer, for at most `limit_s` seconds each.
 
     Args:
-        warn: told once for each interruption, and once when it is over.
+        warn: told once when an outage begins, and once when it is over.
     """
 
     def __init__(self, limit_s: float, warn: Callable[[str], None]) -> None:
         self._limit_s = limit_s
         self._warn = warn
 
-    def __call__(self, call: Callable[[], Result]) -> Result:
-        """The result of `call`, which has to be safe to repeat.
+    def __call__(self, call: Callable[[], Returned]) -> Returned:
+        """What `call` returns; it must be safe to repeat.
 
         Raises:
-            MlflowException, RequestException: it was refused, or got no answer in time.
+            MlflowException, RequestException: MLflow refused, or gave no answer in time.
         """
         deadline = time.monotonic() + self._limit_s
         waiting = False
@@ -51,7 +51,7 @@ class Patience:
 
 
 def is_outage(error: Exception) -> bool:
-    """Whether `error` says that the server did not answer, and not that it said no."""
+    """Whether `error` means that the server did not answer, and not that it refused."""
     if isinstance(error, MlflowException):
         return int(error.get_http_status_code()) >= HTTPStatus.INTERNAL_SERVER_ERROR
     return isinstance(error, requests.RequestException)

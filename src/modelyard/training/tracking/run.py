@@ -1,8 +1,8 @@
 """One MLflow run, from its start to the registered version, and what happens when MLflow fails.
 
-MLflow's client blocks for four minutes on a dead server by default. Here the start of a run fails
-at once; once rows are being learned from, metrics are kept until the server answers again, and
-what has to be written is tried for `patience`. Failures become errors with a next step.
+By default MLflow's client blocks for four minutes on a dead server. Here the start of a run fails
+at once. Later, metrics are kept until the server answers again, and calls that must succeed are
+repeated for as long as `Patience` allows. A failure becomes an error with a next step.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from mlflow.entities import LoggedModelStatus, Metric, Param, RunStatus
 from mlflow.exceptions import MlflowException
 
 from modelyard.errors import RegistryError, RegistryUnavailableError
-from modelyard.training.patience import Patience, Result, is_outage
+from modelyard.settings import TrainingSettings
+from modelyard.training.tracking.patience import Patience, Returned, is_outage
 
 _MAX_METRICS = 1_000  # in one request
 _MAX_TAG_CHARACTERS = 5_000
@@ -36,7 +37,7 @@ def _bound_waiting() -> None:
         (environment_variables.MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR, 1),
         (environment_variables.MLFLOW_HTTP_REQUEST_TIMEOUT, 15),
     ):
-        if not variable.is_set():  # what is in the environment was set by somebody
+        if not variable.is_set():  # the environment has the last word
             variable.set(value)
     environment_variables.MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD.set(False)
     environment_variables.MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD.set(False)
@@ -77,6 +78,23 @@ class TrackedRun:
         self.run_id: str = run.info.run_id
         self.name: str = run.info.run_name
 
+    @classmethod
+    def of(
+        cls,
+        settings: TrainingSettings,
+        experiment: str,
+        tags: Mapping[str, str],
+        warn: Callable[[str], None],
+    ) -> Self:
+        """A run on the server, for the user and with the patience that a process' settings name.
+
+        Args:
+            warn: told when MLflow does not answer, and when it does again.
+        """
+        patience = Patience(settings.tracking_patience_s, warn)
+        uri, user = settings.mlflow_tracking_uri, settings.modelyard_user
+        return cls(uri, experiment, user, tags, patience)
+
     def __enter__(self) -> Self:
         return self
 
@@ -92,7 +110,7 @@ class TrackedRun:
         if error is None:
             self._call(lambda: self._terminate(status))
             return
-        # the error that ended the run is the one to report, and nobody waits to hear it
+        # the error that ended the run is the one to report: MLflow gets one attempt, no patience
         with suppress(MlflowException, requests.RequestException):
             self._send_metrics()
             text = str(error)[:_MAX_TAG_CHARACTERS]
@@ -103,13 +121,13 @@ class TrackedRun:
         self._client.set_terminated(self.run_id, RunStatus.to_string(status))
 
     def take_over(self, run_id: str) -> None:
-        """Mark the interrupted run `run_id` as ended, and that this one goes on with it."""
+        """Go on with the work of the interrupted run `run_id`, and mark it as ended."""
         self._call(lambda: self._client.set_tag(self.run_id, "modelyard.resumes", run_id))
         self.end_interrupted(run_id)
 
     def end_interrupted(self, run_id: str) -> None:
-        """Mark the interrupted run `run_id` as ended, and that this one has taken its work over."""
-        with suppress(MlflowException):  # it may have been deleted, or have been elsewhere
+        """Mark the interrupted run `run_id` as ended, and this one as its successor."""
+        with suppress(MlflowException):  # deleted, or of another server
             self._client.set_tag(run_id, "modelyard.resumed_by", self.run_id)
             if self._client.get_run(run_id).info.status == _RUNNING:
                 self._client.set_terminated(run_id, RunStatus.to_string(RunStatus.KILLED))
@@ -175,7 +193,7 @@ class TrackedRun:
                     raise
 
         def create_version() -> str:
-            # an answer may have been lost after the version was made: it is not made twice
+            # repeated when an answer is lost, perhaps after the version was made
             made = self._client.search_model_versions(f"run_id='{self.run_id}'")
             version = next((v for v in made if v.name == name), None)
             if version is None:
@@ -201,7 +219,7 @@ class TrackedRun:
             self._client.log_batch(self.run_id, metrics=batch)
             del self._unsent[: len(batch)]
 
-    def _call(self, call: Callable[[], Result]) -> Result:
+    def _call(self, call: Callable[[], Returned]) -> Returned:
         with self._mlflow_errors():
             return self._patience(call)
 
@@ -210,7 +228,7 @@ class TrackedRun:
         if found is None:
             try:
                 return str(self._client.create_experiment(name))
-            except MlflowException as error:  # another training made it in between
+            except MlflowException as error:  # another training was faster
                 if error.error_code != _ALREADY_THERE:
                     raise
             found = self._client.get_experiment_by_name(name)

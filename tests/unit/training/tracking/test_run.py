@@ -15,8 +15,8 @@ CODE = """
 import sys
 from mlflow import environment_variables as known
 from modelyard.errors import RegistryUnavailableError
-from modelyard.training.patience import Patience
-from modelyard.training.tracking import TrackedRun
+from modelyard.training.tracking.patience import Patience
+from modelyard.training.tracking.run import TrackedRun
 try:
     TrackedRun(sys.argv[1], "experiment", "user", {}, Patience(0, print))
 except RegistryUnavailableError:
