@@ -16,10 +16,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from mlflow.tracking import MlflowClient
 
-from support.model_folders import ROW
-from support.serving_support import register
+from support.models.model import register_toy
+from support.models.toy import ROW
 
 NAME = "scored-offline"
 BIG = 2_000_000
@@ -28,8 +27,7 @@ SMALL = 100_000
 
 @pytest.fixture(scope="module")
 def environment(mlflow_url: str, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    version = register(mlflow_url, tmp_path_factory.mktemp("batch"), NAME, 1)
-    MlflowClient(mlflow_url).set_registered_model_alias(NAME, "champion", version)
+    register_toy(mlflow_url, NAME, 1, alias="champion")
     return {**os.environ, "MLFLOW_TRACKING_URI": mlflow_url, "MODEL_NAME": NAME}
 
 

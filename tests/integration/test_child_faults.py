@@ -14,8 +14,8 @@ import pytest
 
 from modelyard.errors import ModelRefusedError
 from modelyard.serving.following.follower import State
-from support.code_models import CODE_CONTRACT, LOAD, add_code_version
-from support.model_folders import ROW
+from support.models.code import CODE_CONTRACT, LOAD, write_code_version
+from support.models.toy import ROW
 from support.serving_app import TOKEN, MakeServer, Server
 
 PATIENCE_S = 60
@@ -69,7 +69,7 @@ def quick(make_server: MakeServer) -> Server:
 
 def test_every_misbehaviour_costs_its_own_request_and_no_other(quick: Server):
     async def work(client: httpx.AsyncClient) -> None:
-        add_code_version(quick.registry, 1)
+        quick.registry.add(1, write=write_code_version)
         await until(lambda: served(quick) == "1")
         assert (await ask(client)).json()["prediction"] == [1012.5]
         for note in ("raise", "quit", "text", "extra"):
@@ -96,7 +96,7 @@ def test_every_misbehaviour_costs_its_own_request_and_no_other(quick: Server):
 
 def test_a_call_that_hangs_is_ended_and_those_who_wait_are_answered(quick: Server):
     async def work(client: httpx.AsyncClient) -> None:
-        add_code_version(quick.registry, 1)
+        quick.registry.add(1, write=write_code_version)
         await until(lambda: served(quick) == "1")
         pid = await child_pid(client)
         hanging = asyncio.create_task(ask(client, "hang"))
@@ -112,7 +112,7 @@ def test_a_call_that_hangs_is_ended_and_those_who_wait_are_answered(quick: Serve
 
 def test_a_row_that_fails_does_not_cost_the_rows_it_was_batched_with(quick: Server):
     async def work(client: httpx.AsyncClient) -> None:
-        add_code_version(quick.registry, 1)
+        quick.registry.add(1, write=write_code_version)
         await until(lambda: served(quick) == "1")
         first = asyncio.create_task(ask(client, "slow"))
         await until(lambda: quick.app._metrics.in_flight == 1)
@@ -128,7 +128,7 @@ def test_a_row_that_fails_does_not_cost_the_rows_it_was_batched_with(quick: Serv
 
 def test_what_comes_while_the_model_is_busy_is_one_batch(quick: Server):
     async def work(client: httpx.AsyncClient) -> None:
-        add_code_version(quick.registry, 1)
+        quick.registry.add(1, write=write_code_version)
         await until(lambda: served(quick) == "1")
         first = asyncio.create_task(ask(client, "slow"))
         await until(lambda: quick.app._metrics.in_flight == 1)
@@ -146,10 +146,10 @@ def test_what_comes_while_the_model_is_busy_is_one_batch(quick: Server):
 
 def test_a_version_whose_process_dies_again_and_again_gives_way_to_the_one_before(quick: Server):
     async def work(client: httpx.AsyncClient) -> None:
-        add_code_version(quick.registry, 1)
+        quick.registry.add(1, write=write_code_version)
         await until(lambda: served(quick) == "1")
         first_pid = await child_pid(client)
-        add_code_version(quick.registry, 2)
+        quick.registry.add(2, write=write_code_version)
         await until(lambda: served(quick) == "2")
         await until(lambda: not is_alive(first_pid))
         for _ in range(3):
@@ -174,7 +174,7 @@ def test_a_version_whose_process_dies_again_and_again_gives_way_to_the_one_befor
 
 def test_a_dying_version_without_a_predecessor_is_said_to_be_one_and_comes_back(quick: Server):
     async def work(client: httpx.AsyncClient) -> None:
-        add_code_version(quick.registry, 1)
+        quick.registry.add(1, write=write_code_version)
         await until(lambda: served(quick) == "1")
         for _ in range(3):
             assert (await ask(client, "exit")).status_code == 502
@@ -195,7 +195,7 @@ def test_a_process_that_leaks_is_replaced_before_it_costs_a_request(make_server:
     server = make_server(poll_interval_s=0.05, child_memory_mb=900)
 
     async def work(client: httpx.AsyncClient) -> None:
-        add_code_version(server.registry, 1)
+        server.registry.add(1, write=write_code_version)
         await until(lambda: served(server) == "1")
         first = pid = await child_pid(client)
         async with asyncio.timeout(PATIENCE_S):
@@ -213,7 +213,7 @@ def test_an_allocation_beyond_the_limit_is_refused_to_the_model(make_server: Mak
     server = make_server(poll_interval_s=0.05, child_memory_mb=700)
 
     async def work(client: httpx.AsyncClient) -> None:
-        add_code_version(server.registry, 1)
+        server.registry.add(1, write=write_code_version)
         await until(lambda: served(server) == "1")
         assert (await ask(client, "greedy")).status_code == 502
         assert (await ask(client)).json()["prediction"] == [1012.5]
@@ -235,7 +235,7 @@ LOADS: dict[str, tuple[str, str]] = {
 def test_a_model_that_cannot_be_loaded_is_refused_with_the_reason(make_server: MakeServer, what):
     server = make_server(child_start_timeout_s=8.0 if what == "hangs" else 60.0)
     statement, words = LOADS[what]
-    version = add_code_version(server.registry, 1, load=f"{statement}\n{LOAD}")
+    version = server.registry.add(1, write=write_code_version, load=f"{statement}\n{LOAD}")
     with pytest.raises(ModelRefusedError) as refusal:
         server.loader.load(version, None)
     assert words in refusal.value.sentence()
@@ -250,7 +250,7 @@ def test_a_model_that_fails_on_its_example_is_refused_and_its_process_ends(
 ):
     server, before = make_server(), set(children_of(os.getpid()))
     contract = {**CODE_CONTRACT, "example": ROW | {"note": note}}
-    version = add_code_version(server.registry, 1, contract=contract)
+    version = server.registry.add(1, write=write_code_version, contract=contract)
     with pytest.raises(ModelRefusedError, match=words):
         server.loader.load(version, None)
     asyncio.run(until(lambda: not set(children_of(os.getpid())) - before))
@@ -270,7 +270,7 @@ def children_of(pid: int) -> list[int]:
 
 def test_large_batches_go_in_parts_and_the_small_ones_between_them(quick: Server):
     async def work(client: httpx.AsyncClient) -> None:
-        add_code_version(quick.registry, 1)
+        quick.registry.add(1, write=write_code_version)
         await until(lambda: served(quick) == "1")
         rows = [ROW | {"amount": n % 1000} for n in range(5000)]
         columns = {name: [row[name] for row in rows] for name in ROW}
@@ -286,7 +286,7 @@ def test_two_children_share_the_work_and_cover_for_each_other(make_server: MakeS
     server = make_server(poll_interval_s=0.05, child_processes=2)
 
     async def work(client: httpx.AsyncClient) -> None:
-        add_code_version(server.registry, 1)
+        server.registry.add(1, write=write_code_version)
         await until(lambda: served(server) == "1")
         await until(lambda: len(server.holder.snapshot.runner._pool._children) == 2)
         slow = asyncio.create_task(ask(client, "slow"))

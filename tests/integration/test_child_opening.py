@@ -9,8 +9,8 @@ import pytest
 from modelyard.errors import ModelRefusedError
 from modelyard.scoring.bundle import open_bundle
 from modelyard.scoring.child.opening import ChildOptions
-from support.code_models import write_code_version
-from support.model_folders import contract_with
+from support.models.code import write_code_version
+from support.models.toy import contract_with
 
 
 def options(request_s: float) -> ChildOptions:

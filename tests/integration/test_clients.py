@@ -19,12 +19,12 @@ import pytest
 import requests
 import tritonclient.http as triton
 from mlflow.pyfunc.scoring_server.client import ScoringServerClient
-from mlflow.tracking import MlflowClient
 from tritonclient.utils import InferenceServerException
 
-from support.model_folders import ROW
+from support.models.model import register_toy
+from support.models.toy import ROW
 from support.protocol_requests import ARROW, TENSORS, arrow_stream, lists_of, rows_of
-from support.serving_support import ServingProcess, register
+from support.serving_support import ServingProcess
 
 NAME = "served-to-clients"
 EXPECTED = [1001.0, 1002.5, 1003.0]
@@ -34,8 +34,7 @@ ROWS = rows_of(1, 2.5, 3)
 @pytest.fixture(scope="module")
 def server(mlflow_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingProcess]:
     folder = tmp_path_factory.mktemp("clients")
-    version = register(mlflow_url, folder, NAME, 1)
-    MlflowClient(mlflow_url).set_registered_model_alias(NAME, "champion", version)
+    register_toy(mlflow_url, NAME, 1, alias="champion")
     uri = f"models:/{NAME}@champion"
     with ServingProcess(folder / "server", mlflow_url, uri) as running:
         running.wait_for_version("1")

@@ -14,8 +14,9 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
-from support.model_folders import ROW, contract_with
-from support.serving_support import PATIENCE_S, ServingProcess, register
+from support.models.model import register_toy
+from support.models.toy import ROW, contract_with
+from support.serving_support import PATIENCE_S, ServingProcess
 
 NAME = "documented"
 PREDICT = "//div[contains(@class,'opblock-post')][.//*[@data-path='/predict']]"
@@ -24,9 +25,8 @@ PREDICT = "//div[contains(@class,'opblock-post')][.//*[@data-path='/predict']]"
 @pytest.fixture(scope="module")
 def server(mlflow_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServingProcess]:
     folder = tmp_path_factory.mktemp("documented")
-    register(mlflow_url, folder, NAME, 1)
-    register(mlflow_url, folder, NAME, 2, contract=contract_with(example=ROW | {"amount": 47.25}))
-    MlflowClient(mlflow_url).set_registered_model_alias(NAME, "champion", "1")
+    register_toy(mlflow_url, NAME, 1, alias="champion")
+    register_toy(mlflow_url, NAME, 2, contract=contract_with(example=ROW | {"amount": 47.25}))
     uri = f"models:/{NAME}@champion"
     with ServingProcess(folder / "server", mlflow_url, uri) as running:
         running.wait_for_version("1")

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from mlflow.tracking import MlflowClient
 
-from support.model_folders import ROW
-from support.serving_support import ServingProcess, register, until
+from support.models.model import register_toy
+from support.models.toy import ROW
+from support.serving_support import ServingProcess, until
 
 READINESS = ("/health", "/ping", "/v2/health/ready", "/v2/models/drained/ready")
 
@@ -21,10 +21,7 @@ READINESS = ("/health", "/ping", "/v2/health/ready", "/v2/models/drained/ready")
 @pytest.fixture
 def server(mlflow_url: str, tmp_path: Path) -> Iterator[ServingProcess]:
     """One that has a model and four seconds to drain."""
-    files = tmp_path / "versions"
-    files.mkdir()
-    version = register(mlflow_url, files, "drained", 1)
-    MlflowClient(mlflow_url).set_registered_model_alias("drained", "champion", version)
+    version = register_toy(mlflow_url, "drained", 1, alias="champion")
     uri = "models:/drained@champion"
     with ServingProcess(tmp_path / "server", mlflow_url, uri, SERVING_DRAIN_S="4") as made:
         made.wait_for_version(version)

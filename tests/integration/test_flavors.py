@@ -12,9 +12,10 @@ import pytest
 from mlflow.tracking import MlflowClient
 from sklearn.linear_model import LogisticRegression
 
-from support.flavor_models import CASES, frame, log_sklearn, pipeline
-from support.model_folders import ROW
-from support.serving_support import ServingProcess, register, until
+from support.models.flavors import CASES, frame, log_sklearn, pipeline
+from support.models.model import register_toy
+from support.models.toy import ROW
+from support.serving_support import ServingProcess, until
 
 
 @pytest.fixture
@@ -88,9 +89,8 @@ def test_from_onnx_to_a_forest_and_back_the_child_comes_and_goes(
     mlflow_url: str, tmp_path: Path, name: str
 ):
     """The contract of both is the toy model's, as a schema change is none of this test's."""
-    register(mlflow_url, tmp_path, name, 1)
+    register_toy(mlflow_url, name, 1, alias="champion")
     client = MlflowClient(mlflow_url)
-    client.set_registered_model_alias(name, "champion", "1")
     settings = {"SERVING_ALLOW_SCHEMA_CHANGE": "true"}
     uri = f"models:/{name}@champion"
     with ServingProcess(tmp_path / "server", mlflow_url, uri, **settings) as server:

@@ -19,9 +19,8 @@ from modelyard.registry.verdict import CHAMPION_TAG, NUMBERS_TAG, SENTENCE_TAG, 
 from modelyard.training.experiment import GateConfig
 from modelyard.training.judge.gate import Gate, Verdict
 from modelyard.training.judge.handover import hand_over
-from modelyard.training.package.folder import write_pipeline_package
-from support.network import free_port
-from support.small_models import (
+from support.models.model import Model, register
+from support.models.rankings import (
     CONTRACT,
     NIGHT,
     NOISE,
@@ -31,9 +30,8 @@ from support.small_models import (
     contract_of,
     held_out_rows,
     ranking,
-    register,
-    write_version,
 )
+from support.network import free_port
 
 GOOD = ("signal", "signal")
 BAD = ("noise", "noise")
@@ -52,12 +50,12 @@ def gate(name: str, **config: object) -> Gate:
 
 
 def candidate(folder: Path, how: tuple[str, str], contract=CONTRACT) -> Path:
-    write_version(folder / "candidate", ranking(*how, contract), contract)
+    Model(ranking(*how, contract), contract).write(folder / "candidate")
     return folder / "candidate"
 
 
 def champion(registry: RegistryClient, mlflow_url: str, name: str, *how: object, **options) -> str:
-    version = register(mlflow_url, name, ranking(*(how or GOOD)), **options)
+    version = register(mlflow_url, name, Model(ranking(*(how or GOOD)), CONTRACT), **options)
     registry.set_alias(name, "champion", version)
     return version
 
@@ -167,7 +165,7 @@ def test_a_champion_whose_columns_left_the_data_needs_the_schema_change_allowed(
     registry: RegistryClient, mlflow_url: str, name: str, tmp_path: Path
 ):
     old = contract_of(SIGNAL, NOISE, NIGHT, Feature(name="gone", type=FeatureType.NUMBER))
-    version = register(mlflow_url, name, ranking(*GOOD, old), old)
+    version = register(mlflow_url, name, Model(ranking(*GOOD, old), old))
     registry.set_alias(name, "champion", version)
     package = candidate(tmp_path, GOOD)
     verdict = gate(name).judge(registry, package)
@@ -198,7 +196,7 @@ def test_a_champion_that_is_a_pipeline_as_it_is_answers_the_same_rows(
     registry: RegistryClient, mlflow_url: str, name: str, tmp_path: Path
 ):
     """What has no graph is packaged as skops: such a champion judges, and is judged."""
-    version = register(mlflow_url, name, boosted_trees("signal"))
+    version = register(mlflow_url, name, Model(boosted_trees("signal"), CONTRACT))
     registry.set_alias(name, "champion", version)
     assert "model.skops" in json.loads(
         registry.version_text(registry.version(name, version), "manifest.json")
@@ -213,13 +211,11 @@ def test_a_champion_that_is_a_pipeline_as_it_is_answers_the_same_rows(
     assert verdict.numbers["candidate"] > verdict.numbers["champion"] > 0.6
 
     pipeline = tmp_path / "pipeline"
-    write_pipeline_package(pipeline, boosted_trees("signal"), CONTRACT, run_id="", model_id="")
+    Model(boosted_trees("signal"), CONTRACT).write(pipeline)
     verdict = judge.judge(registry, pipeline)
     assert failed(verdict) <= {"latency"}, verdict.sentence()
     assert verdict.numbers["candidate"] == verdict.numbers["champion"]
-    write_pipeline_package(
-        tmp_path / "worse", boosted_trees("noise"), CONTRACT, run_id="", model_id=""
-    )
+    Model(boosted_trees("noise"), CONTRACT).write(tmp_path / "worse")
     assert "champion" in failed(judge.judge(registry, tmp_path / "worse"))
 
 
@@ -235,7 +231,7 @@ def test_the_verdict_is_on_the_version_and_stands_in_the_way_of_a_promotion(
 ):
     champion(registry, mlflow_url, name)
     verdict = gate(name).judge(registry, candidate(tmp_path, BAD))
-    version = register(mlflow_url, name, ranking(*BAD), tags=verdict.tags())
+    version = register(mlflow_url, name, Model(ranking(*BAD), CONTRACT), tags=verdict.tags())
     tags = registry.version(name, version).tags
     assert tags[VERDICT_TAG] == "refused"
     assert tags[CHAMPION_TAG] == "1"
@@ -260,7 +256,7 @@ def test_a_champion_that_changed_meanwhile_is_judged_against_anew(
     judge = gate(name)
     verdict = judge.judge(registry, candidate(tmp_path, BAD))
     assert verdict.passed
-    version = register(mlflow_url, name, ranking(*BAD), tags=verdict.tags())
+    version = register(mlflow_url, name, Model(ranking(*BAD), CONTRACT), tags=verdict.tags())
     better = champion(registry, mlflow_url, name, *GOOD)
     said: list[str] = []
     assert not hand_over(registry, judge, version, verdict, "ann", said.append)
@@ -275,7 +271,7 @@ def test_a_version_that_passed_takes_the_alias(
 ):
     judge = gate(name)
     verdict = judge.judge(registry, candidate(tmp_path, GOOD))
-    version = register(mlflow_url, name, ranking(*GOOD), tags=verdict.tags())
+    version = register(mlflow_url, name, Model(ranking(*GOOD), CONTRACT), tags=verdict.tags())
     assert registry.version(name, version).tags[CHAMPION_TAG] == "none"
     assert hand_over(registry, judge, version, verdict, "ann", lambda line: None)
     (move,) = moves_of(registry.registered_model(name), "champion")

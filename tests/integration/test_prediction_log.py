@@ -17,8 +17,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from modelyard.prediction_log.search import find_predictions, log_files
-from support.model_folders import ROW
-from support.serving_support import ServingProcess, register
+from support.models.model import register_toy
+from support.models.toy import ROW
+from support.serving_support import ServingProcess
 
 NAME = "logged"
 CLIENTS = 8
@@ -26,13 +27,8 @@ REQUESTS = 150
 
 
 @pytest.fixture(scope="module")
-def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("versions")
-
-
-@pytest.fixture(scope="module")
-def versions(mlflow_url: str, files: Path) -> list[str]:
-    return [register(mlflow_url, files, NAME, number) for number in (1, 2)]
+def versions(mlflow_url: str) -> list[str]:
+    return [register_toy(mlflow_url, NAME, number) for number in (1, 2)]
 
 
 def promote(mlflow_url: str, version: str) -> None:
@@ -127,10 +123,8 @@ def test_a_log_that_is_off_is_said_to_be_empty(server: ServingProcess, tmp_path:
     assert "is empty (SERVING_PREDICTION_LOG=off?)" in done.stderr
 
 
-def test_a_version_that_is_gone_is_still_named(
-    server: ServingProcess, mlflow_url: str, files: Path
-):
-    version = register(mlflow_url, files, NAME, 3)
+def test_a_version_that_is_gone_is_still_named(server: ServingProcess, mlflow_url: str):
+    version = register_toy(mlflow_url, NAME, 3)
     promote(mlflow_url, version)
     server.wait_for_version(version)
     request_id = ask(server).headers["x-request-id"]

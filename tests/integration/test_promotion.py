@@ -23,20 +23,15 @@ from modelyard.errors import (
 from modelyard.registry import RegistryClient, parse_model_uri
 from modelyard.registry.moves import AliasMove, moves_of
 from modelyard.registry.promotion import promote, rollback
+from support.models.model import register_without_files
 
 
 @pytest.fixture
 def model(mlflow_url: str) -> Iterator[str]:
     """A registered model with three versions without files."""
-    client, name = mlflow.MlflowClient(mlflow_url), f"promoted {uuid4().hex[:8]}"
-    client.create_registered_model(name)
-    for _ in range(3):
-        model_id = client.create_logged_model("0", name="empty").model_id
-        client.create_model_version(
-            name, source=f"models:/{model_id}", model_id=model_id, await_creation_for=0
-        )
+    name = register_without_files(mlflow_url, f"promoted {uuid4().hex[:8]}", {}, {}, {})
     yield name
-    client.delete_registered_model(name)
+    mlflow.MlflowClient(mlflow_url).delete_registered_model(name)
 
 
 def test_promotion_moves_the_alias_and_is_on_record(registry: RegistryClient, model: str):

@@ -11,6 +11,7 @@ import pytest
 
 from modelyard.registry import RegistryClient
 from modelyard.registry.verdict import CHAMPION_TAG, NO_CHAMPION, SENTENCE_TAG, VERDICT_TAG
+from support.models.model import register_without_files
 from support.registry_commands import Run, commands_for, make_for
 
 JUDGED = {VERDICT_TAG: "passed", SENTENCE_TAG: "passed: fine"}
@@ -19,12 +20,7 @@ REFUSED = {VERDICT_TAG: "refused", SENTENCE_TAG: "refused: a worse score"}
 
 def new_model(mlflow_url: str, *tags: dict[str, str]) -> str:
     """A registered model with a version without files for each of the `tags`."""
-    client, name = mlflow.MlflowClient(mlflow_url), f"moved-{uuid4().hex[:8]}"
-    client.create_registered_model(name)
-    for given in tags:
-        model_id = client.create_logged_model("0", name="empty").model_id
-        client.create_model_version(name, f"models:/{model_id}", model_id=model_id, tags=given)
-    return name
+    return register_without_files(mlflow_url, f"moved-{uuid4().hex[:8]}", *tags)
 
 
 @pytest.fixture

@@ -10,19 +10,17 @@ from mlflow.tracking import MlflowClient
 from modelyard.errors import RegistryNotFoundError
 from modelyard.registry import RegistryClient, parse_model_uri, read_manifest, verify_files
 from modelyard.registry.manifest import DIGEST_TAG
-from support.serving_support import register
+from support.models.model import register_toy
 
 NAME = "a model of-the_client's.own"
 
 
 @pytest.fixture(scope="module")
-def model(mlflow_url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+def model(mlflow_url: str) -> str:
     """Two versions; the first is champion and in Production."""
-    folder = tmp_path_factory.mktemp("versions")
-    for number in (1, 2):
-        register(mlflow_url, folder, NAME, number)
+    register_toy(mlflow_url, NAME, 1, alias="champion")
+    register_toy(mlflow_url, NAME, 2)
     client = MlflowClient(mlflow_url)
-    client.set_registered_model_alias(NAME, "champion", "1")
     client.transition_model_version_stage(NAME, "1", "Production")
     return NAME
 

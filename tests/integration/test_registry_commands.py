@@ -12,14 +12,14 @@ import subprocess
 import termios
 from uuid import uuid4
 
-import mlflow
 import pytest
 
 from modelyard.registry import RegistryClient
 from modelyard.registry.verdict import CHAMPION_TAG, NUMBERS_TAG, SENTENCE_TAG, VERDICT_TAG
+from support.models.model import Model, register, register_without_files
+from support.models.rankings import CONTRACT, ranking
 from support.network import free_port
 from support.registry_commands import COMMAND, Run, commands_for, environment
-from support.small_models import ranking, register
 
 WIDTH = 100
 REASON = "a worse score: roc_auc 0.60, the champion 0.80"
@@ -38,7 +38,7 @@ def verdict(word: str, sentence: str) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def model(mlflow_url: str) -> str:
     """Version 1 passed, 2 was refused, 3 was never judged and has neither contract nor manifest."""
-    name, graph = f"commanded-{uuid4().hex[:8]}", ranking("signal", "signal")
+    name, graph = f"commanded-{uuid4().hex[:8]}", Model(ranking("signal", "signal"), CONTRACT)
     origin = {"git.commit": "0123456789" * 4, "git.dirty": "true", "data.md5": "ab" * 16}
     machine = {"cpu": "Some CPU", "gpu": "none", "image": "training@sha256:12", "seed": "7"}
     run = {**origin, **machine, "git.changed": "src/a.py"}
@@ -203,11 +203,8 @@ def test_two_who_roll_back_at_once_go_back_one_version(
     run: Run, mlflow_url: str, registry: RegistryClient
 ):
     name = f"raced-{uuid4().hex[:8]}"
-    client = mlflow.MlflowClient(mlflow_url)
-    client.create_registered_model(name)
+    register_without_files(mlflow_url, name, {}, {}, {})
     for version in ("1", "2", "3"):
-        model_id = client.create_logged_model("0", name="empty").model_id
-        client.create_model_version(name, f"models:/{model_id}", model_id=model_id)
         run("promote", version, "--why", "", "--model", name)
     both = [
         subprocess.Popen(

@@ -14,8 +14,9 @@ from mlflow import MlflowClient
 
 from modelyard.registry import RegistryClient
 from support.checkout import Checkout, copy_tree
+from support.models.model import Model, register
+from support.models.rankings import CONTRACT, ranking
 from support.network import free_port
-from support.small_models import ranking, register
 
 pytestmark = pytest.mark.timeout(900)  # trainings, several a test
 
@@ -177,7 +178,7 @@ def test_data_that_is_gone_is_said(checkout: Checkout, clean_version: str, tmp_p
 def test_a_version_of_another_tool_has_no_record_to_rebuild_from(
     checkout: Checkout, mlflow_url: str
 ):
-    version = register(mlflow_url, "foreign", ranking("signal", "signal"))
+    version = register(mlflow_url, "foreign", Model(ranking("signal", "signal"), CONTRACT))
     done = checkout.modelyard("reproduce", version, "--model", "foreign")
     assert done.returncode == 9
     assert "The configuration of foreign version 1 is not on record" in done.stderr

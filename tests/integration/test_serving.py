@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -19,8 +20,9 @@ from mlflow.models import infer_signature
 from mlflow.tracking import MlflowClient
 from sklearn.linear_model import LogisticRegression
 
-from support.model_folders import CONTRACT, ROW, contract_with, save_toy_graph
-from support.serving_support import Relay, ServingProcess, register, until
+from support.models.model import register_toy
+from support.models.toy import CONTRACT, ROW, contract_with, save_toy_graph
+from support.serving_support import Relay, ServingProcess, until
 
 Register = Callable[..., str]
 
@@ -32,17 +34,9 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def versions(mlflow_url: str, tmp_path: Path, name: str) -> Register:
+def versions(mlflow_url: str, name: str) -> Register:
     """Registers a version and lets the alias champion point to it."""
-    (tmp_path / "versions").mkdir()
-
-    def add(number: int, *, promote: bool = True, **options) -> str:
-        version = register(mlflow_url, tmp_path / "versions", name, number, **options)
-        if promote:
-            MlflowClient(mlflow_url).set_registered_model_alias(name, "champion", version)
-        return version
-
-    return add
+    return partial(register_toy, mlflow_url, name, alias="champion")
 
 
 @pytest.fixture
@@ -157,7 +151,7 @@ def test_a_file_changed_in_the_store_is_refused_and_the_old_version_stays(
     versions(1)
     with ServingProcess(tmp_path / "server", mlflow_url, f"models:/{name}@champion") as server:
         server.wait_for_version("1")
-        version = versions(2, promote=False)
+        version = versions(2, alias="")
         client = MlflowClient(mlflow_url)
         uri = client.get_model_version_download_uri(name, version)
         save_toy_graph(tmp_path / "evil.onnx", 666)

@@ -11,20 +11,18 @@ from uuid import uuid4
 
 import pytest
 
-from modelyard.registry import RegistryClient
+from support.models.model import register_toy
 from support.network import free_port
 from support.registry_commands import Run, commands_for
 from support.servers import answers
-from support.serving_support import ServingProcess, register, until
+from support.serving_support import ServingProcess, until
 
 
 @pytest.fixture(scope="module")
-def model(mlflow_url: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+def model(mlflow_url: str) -> str:
     """Its version 1 is champion."""
     name = f"shown-{uuid4().hex[:8]}"
-    register(mlflow_url, tmp_path_factory.mktemp("model"), name, 1)
-    with RegistryClient(mlflow_url) as registry:
-        registry.set_alias(name, "champion", "1")
+    register_toy(mlflow_url, name, 1, alias="champion")
     return name
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from modelyard.embedded.mlflow_server import start_mlflow
 from modelyard.embedded.processes import Processes
+from support.models.model import register_without_files
 from support.network import free_port
 from support.registry_commands import Run, commands_for
 
@@ -25,13 +26,6 @@ def own_mlflow(processes: Processes, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture
 def run(own_mlflow: str) -> Run:
     return commands_for(own_mlflow, "")
-
-
-def add_model(mlflow_url: str, name: str) -> None:
-    client = mlflow.MlflowClient(mlflow_url)
-    client.create_registered_model(name)
-    model_id = client.create_logged_model("0", name="empty").model_id
-    client.create_model_version(name, f"models:/{model_id}", model_id=model_id)
 
 
 @pytest.mark.parametrize("named", ["", "fraud-detector"])
@@ -57,13 +51,13 @@ def test_an_empty_registry_is_no_riddle(
 
 
 def test_the_only_model_is_meant_until_there_are_several(run: Run, own_mlflow: str):
-    add_model(own_mlflow, "fraud-detector")
+    register_without_files(own_mlflow, "fraud-detector", {})
     assert len(json.loads(run("versions", "--json").stdout)) == 1
     assert json.loads(run("status", "--json").stdout)["model"] == "fraud-detector"
     assert run("promote", "1").stdout.startswith("fraud-detector@champion is version 1 now\n")
     assert "became champion" in run("trace", "1").stdout
 
-    add_model(own_mlflow, "delivery-time")
+    register_without_files(own_mlflow, "delivery-time", {})
     for command in ("versions", "status", "history"):
         done = run(command)
         assert done.returncode == 2

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from support import numbered_models
+from support.models.numbered import URI
 from support.stack_driver import FIGURES, ROOT, Stack, engine_version
 
 # Cheap and stateless first, then the story of the README, then what breaks it, then the end.
@@ -104,7 +104,7 @@ def stack(images: Stack, request: pytest.FixtureRequest) -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def numbered(images: Stack, request: pytest.FixtureRequest) -> Iterator[Stack]:
     """A stack of its own: three replicas, and versions that answer with their own number."""
-    settings = {"MODEL_URI": numbered_models.URI, "SERVING_REPLICAS": "3"}
+    settings = {"MODEL_URI": URI, "SERVING_REPLICAS": "3"}
     own = Stack(f"{images.project}-numbered", settings=settings)
     with _running(own, request):
         yield own

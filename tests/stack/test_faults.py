@@ -16,13 +16,7 @@ from itertools import pairwise
 import httpx
 import pytest
 
-from support.numbered_models import (
-    SLOW_S,
-    promote,
-    register_numbered,
-    register_slow,
-    slow_row,
-)
+from support.models.numbered import SLOW_S, promote, register_numbered, register_slow, slow_row
 from support.replicas import (
     cut_off,
     docker,

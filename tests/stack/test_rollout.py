@@ -14,7 +14,7 @@ from typing import Self
 
 import pytest
 
-from support.numbered_models import register_numbered, serve_numbered, served
+from support.models.numbered import register_numbered, serve_numbered, served
 from support.replicas import docker, replica_names, wait_until_ready
 from support.soak import SOAK, size
 from support.stack_driver import FIGURES, ROOT, Stack, run, wait_for

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from support.challengers import HANG, NAN, RAISE, SCORE, SLOW, URI, arm, register_moody, row
+from support.models.moody import HANG, NAN, RAISE, SCORE, SLOW, URI, arm, register_moody, row
 from support.replicas import KILL, docker
 from support.stack_driver import FIGURES, Stack, wait_for
 from support.traffic import Traffic

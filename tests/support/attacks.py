@@ -20,7 +20,7 @@ import onnx
 import onnx.external_data_helper
 from onnx import TensorProto, helper
 
-from support.model_folders import save_graph
+from support.models.toy import save_graph
 
 Attack = Callable[[Path, Path], None]
 ATTACKS: dict[str, Attack] = {}

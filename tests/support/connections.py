@@ -15,7 +15,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from modelyard.serving.web.connection import Connection
-from support.model_folders import ROW
+from support.models.toy import ROW
 from support.serving_app import Server
 
 JSON_TYPE = b"application/json"

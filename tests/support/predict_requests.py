@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from support.model_folders import ROW
+from support.models.toy import ROW
 from support.protocol_requests import strict_json
 from support.serving_app import Server
 

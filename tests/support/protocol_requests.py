@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pyarrow as pa
 
-from support.model_folders import ROW
+from support.models.toy import ROW
 from support.serving_app import Server
 
 ARROW = "application/vnd.apache.arrow.stream"

@@ -6,20 +6,27 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
 
+from modelyard.registry import ModelVersion
+from modelyard.registry.fetch import Verification
+from modelyard.scoring.bundle import open_bundle
 from modelyard.scoring.child.opening import ChildOptions
+from modelyard.scoring.rows.decoder import RowDecoder
 from modelyard.serving.app import create_app
 from modelyard.serving.following.cache import VersionCache
 from modelyard.serving.following.follower import Follower
 from modelyard.serving.following.loader import Loader
 from modelyard.serving.model.holder import Holder
+from modelyard.serving.model.snapshot import Origin, Snapshot
 from modelyard.serving.web.edge import Edge
 from modelyard.settings import ServingSettings
-from support.model_folders import URI, FolderRegistry, snapshot_of, write_version
+from support.models.folders import FolderRegistry, write_version
+from support.models.toy import NAME, URI
 
 TOKEN = "sesame"
 Result = TypeVar("Result")
@@ -74,6 +81,23 @@ class Server:
 
 
 MakeServer = Callable[..., Server]
+
+
+def snapshot_of(folder: Path, number: int = 1) -> Snapshot:
+    """The version in `folder` as the server holds it, without a registry."""
+    bundle = open_bundle(folder)
+    return Snapshot(
+        version=ModelVersion(NAME, str(number), "run", "", "READY", 0),
+        contract=bundle.contract,
+        contract_source=bundle.contract_source,
+        origin=Origin(),
+        verification=Verification.ABSENT,
+        runner=bundle.runner,
+        decoder=RowDecoder(bundle.contract),
+        loaded_at=datetime.now(UTC),
+        example_tried=bundle.has_example,
+        runs_inline=True,
+    )
 
 
 def build_server(folder: Path, registry: FolderRegistry | None = None, **values: Any) -> Server:

@@ -18,15 +18,7 @@ from typing import Any, Self
 from urllib.parse import urlsplit
 
 import httpx
-import mlflow
-import mlflow.onnx
-import onnx
-from mlflow.models import Model
-from mlflow.tracking import MlflowClient
 
-from modelyard.registry import write_manifest
-from modelyard.registry.manifest import DIGEST_TAG
-from support.model_folders import save_toy_graph, write_version
 from support.network import free_port
 
 PATIENCE_S = 60.0
@@ -168,43 +160,3 @@ class ServingProcess:
             return model if right else None
 
         return until(served, f"version {version} to be served")
-
-
-def register(url: str, folder: Path, name: str, number: int, **options: Any) -> str:
-    """Register a version that answers `1000 * number + amount`, as training does it."""
-    mlflow.set_tracking_uri(url)
-    mlflow.set_experiment("serving")
-    client = MlflowClient(url)
-    files = folder / f"{name}-{number}-{time.monotonic_ns()}"
-    with mlflow.start_run() as run:
-        mlflow.log_metric("auc", 0.5 + number / 100)
-        logged = mlflow.initialize_logged_model(name="model", source_run_id=run.info.run_id)
-        save_toy_graph(folder / "graph.onnx", number)
-        mlflow.onnx.save_model(
-            onnx.load(folder / "graph.onnx"),
-            str(files),
-            mlflow_model=Model(
-                artifact_path=logged.artifact_location,
-                model_id=logged.model_id,
-                run_id=run.info.run_id,
-            ),
-            pip_requirements=["onnxruntime"],
-            save_as_external_data=False,
-        )
-        mlmodel = (files / "MLmodel").read_text()
-        write_version(files, number, **options)
-        (files / "MLmodel").write_text(mlmodel)
-        digest = write_manifest(files)
-        client.log_model_artifacts(logged.model_id, str(files))
-        mlflow.finalize_logged_model(logged.model_id, "READY")
-    if name not in {model.name for model in client.search_registered_models()}:
-        client.create_registered_model(name)
-    tags = {"git.commit": "c0ffee", "data.md5": "d41d8cd9", DIGEST_TAG: digest}
-    version = client.create_model_version(
-        name,
-        source=f"models:/{logged.model_id}",
-        run_id=run.info.run_id,
-        model_id=logged.model_id,
-        tags=tags,
-    )
-    return str(version.version)

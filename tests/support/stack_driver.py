@@ -74,7 +74,8 @@ class Stack:
     settings: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.mlflow = httpx.Client(base_url=f"http://127.0.0.1:{self.mlflow_port}", timeout=30)
+        self.mlflow_url = f"http://127.0.0.1:{self.mlflow_port}"
+        self.mlflow = httpx.Client(base_url=self.mlflow_url, timeout=30)
         self.api = httpx.Client(base_url=f"http://127.0.0.1:{self.gateway_port}", timeout=30)
 
     def environment(self, **changes: str) -> dict[str, str]:

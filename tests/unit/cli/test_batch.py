@@ -17,7 +17,8 @@ from modelyard.errors import DataError
 from modelyard.scoring.bundle import Bundle, open_bundle
 from modelyard.scoring.parquet import open_source, score
 from modelyard.scoring.runner import RunnerError
-from support.model_folders import ROW, write_version
+from support.models.folders import write_version
+from support.models.toy import ROW
 
 NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
 

@@ -12,7 +12,8 @@ from onnx import TensorProto, helper
 
 from modelyard.errors import ContractError, ModelRefusedError
 from modelyard.scoring.bundle import ContractSource, open_bundle
-from support.model_folders import ROW, save_graph, write_version
+from support.models.folders import write_version
+from support.models.toy import ROW, save_graph
 
 
 def with_signature(folder: Path, columns: list[dict[str, str]] | None, example=None) -> Path:

@@ -18,7 +18,7 @@ from modelyard.scoring.child import wire
 from modelyard.scoring.child.columns import plan
 from modelyard.scoring.child.supervision import TOO_MANY, WINDOW_S, Deaths, Pace
 from modelyard.scoring.runner import RunnerError
-from support.model_folders import contract_of
+from support.models.toy import contract_of
 
 # -- the wire ------------------------------------------------------------------------------------
 

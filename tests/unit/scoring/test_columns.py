@@ -10,7 +10,7 @@ import pytest
 from modelyard.contract import Contract
 from modelyard.scoring.rows.columns import Encoded, RawColumn, check_columns
 from modelyard.scoring.rows.faults import Fault, RowsRefusedError
-from support.model_folders import CONTRACT
+from support.models.toy import CONTRACT
 from unit.scoring.test_decoder import WIDE
 
 CONTRACTS = {"toy": Contract.model_validate(CONTRACT), "wide": Contract.model_validate(WIDE)}

@@ -15,7 +15,7 @@ from modelyard.serving.limits import Size
 from modelyard.serving.problem import Problem
 from modelyard.serving.protocols.faults import examine
 from modelyard.serving.protocols.json_text import UNDECODABLE
-from support.model_folders import CONTRACT, ROW
+from support.models.toy import CONTRACT, ROW
 
 SIZE = Size(2**20, 1000, "", "")
 VALUES = [

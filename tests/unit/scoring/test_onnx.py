@@ -14,7 +14,7 @@ from modelyard.errors import ModelRefusedError
 from modelyard.scoring.onnx.runner import OnnxModel, OnnxRunner
 from modelyard.scoring.rows.decoder import RowDecoder
 from modelyard.scoring.runner import RunnerError
-from support.model_folders import contract_of, contract_with, save_graph
+from support.models.toy import contract_of, contract_with, save_graph
 
 D, F, L, S = TensorProto.DOUBLE, TensorProto.FLOAT, TensorProto.INT64, TensorProto.STRING
 

@@ -17,7 +17,7 @@ from modelyard.scoring.onnx.categories import take_encoders
 from modelyard.scoring.onnx.protobuf import ProtobufError, fields, message
 from modelyard.scoring.onnx.runner import OnnxModel, OnnxRunner
 from modelyard.scoring.rows.encoded import Encoded
-from support.model_folders import save_graph
+from support.models.toy import save_graph
 
 WORDS = ("grün", "blau", "", "a longer word of 25 bytes", "日本")
 NUMBERS = (7, -3, 2**40, 0, 5)

@@ -20,7 +20,7 @@ from support.batch_requests import (
     check_faults,
     with_column,
 )
-from support.model_folders import ROW, contract_with
+from support.models.toy import ROW, contract_with
 from support.protocol_requests import (
     ARROW,
     arrow_stream,

@@ -13,7 +13,7 @@ from modelyard.contract import Contract
 from modelyard.scoring.rows.decoder import RowDecoder
 from modelyard.scoring.runner import RunnerAbsentError, RunnerError, RunnerLostError
 from modelyard.serving.web.collector import _LONGEST_WAIT_S, _Queue
-from support.model_folders import CONTRACT, ROW
+from support.models.toy import CONTRACT, ROW
 
 DECODER = RowDecoder(Contract.model_validate(CONTRACT))
 

@@ -14,7 +14,7 @@ from support.batch_requests import (
     check_faults,
     columnar,
 )
-from support.model_folders import ROW
+from support.models.toy import ROW
 from support.protocol_requests import (
     lists_of,
     post,

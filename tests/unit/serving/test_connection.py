@@ -18,7 +18,7 @@ from support.connections import (
     read_answer,
     request,
 )
-from support.model_folders import ROW
+from support.models.toy import ROW
 from support.protocol_requests import ARROW, V2, lists_of, rows_of, tensors
 from support.serving_app import MakeServer, Server
 

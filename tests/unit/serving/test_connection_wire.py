@@ -27,7 +27,7 @@ from support.connections import (
     read_answer,
     request,
 )
-from support.model_folders import ROW
+from support.models.toy import ROW
 from support.serving_app import MakeServer, Server
 
 

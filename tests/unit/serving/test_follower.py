@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from modelyard.serving.following.follower import Follower, State
-from support.model_folders import NAME, ROW, contract_with
+from support.models.toy import NAME, ROW, contract_with
 from support.serving_app import TOKEN, MakeServer, Server
 
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}

@@ -22,7 +22,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from modelyard.contract import Contract, Feature, FeatureType
-from support.model_folders import CONTRACT, ROW
+from support.models.toy import CONTRACT, ROW
 from support.protocol_requests import ARROW, TENSORS, V2, arrow_stream, strict_json, tensors
 from support.serving_app import Server, build_server
 

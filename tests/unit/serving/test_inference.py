@@ -13,7 +13,7 @@ import pytest
 import tritonclient.http as triton
 
 from modelyard import __version__
-from support.model_folders import CONTRACT, ROW
+from support.models.toy import CONTRACT, ROW
 from support.protocol_requests import TENSORS, V2, post, rows_of, strict_json, tensors
 from support.serving_app import TOKEN, MakeServer, Server
 

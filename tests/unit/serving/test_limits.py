@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 
 from modelyard.logs import JsonLines
-from support.model_folders import CONTRACT, ROW, contract_with
+from support.models.toy import CONTRACT, ROW, contract_with
 from support.protocol_requests import ARROW, V2, arrow_stream, lists_of, post, tensors
 from support.serving_app import MakeServer, Server
 

@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from modelyard.serving.web.line_limit import LineLimit
-from support.model_folders import ROW
+from support.models.toy import ROW
 from support.serving_app import Server
 
 

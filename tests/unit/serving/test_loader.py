@@ -13,13 +13,7 @@ from modelyard.errors import (
 )
 from modelyard.registry import write_manifest
 from modelyard.registry.fetch import Verification
-from support.model_folders import (
-    CONTRACT,
-    URI,
-    contract_with,
-    save_graph,
-    save_toy_graph,
-)
+from support.models.toy import CONTRACT, URI, contract_with, save_graph, save_toy_graph
 from support.serving_app import MakeServer, Server
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from modelyard import __version__
 from modelyard.serving.routes.native import MLFLOW_VERSION
-from support.model_folders import ROW
+from support.models.toy import ROW
 from support.protocol_requests import lists_of, post, rows_of, strict_json
 from support.serving_app import MakeServer, Server
 

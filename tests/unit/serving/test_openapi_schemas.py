@@ -21,7 +21,9 @@ from modelyard.serving.protocols.exchange import ModelSpec
 from modelyard.serving.protocols.native import JSON, NativeProtocol
 from modelyard.serving.routes.openapi_schemas import input_schemas
 from modelyard.settings import ServingSettings
-from support.model_folders import contract_with, snapshot_of, write_version
+from support.models.folders import write_version
+from support.models.toy import contract_with
+from support.serving_app import snapshot_of
 
 INT64_MAX = 2**63 - 1
 LARGEST_DOUBLE = 1.7976931348623157e308

@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from modelyard.serving.protocols.exchange import LARGE_BODY_BYTES
-from support.model_folders import CONTRACT, ROW, contract_with, save_graph, save_toy_graph
+from support.models.toy import CONTRACT, ROW, contract_with, save_graph, save_toy_graph
 from support.predict_requests import check_problem, post, raw, row
 from support.serving_app import MakeServer, Server
 

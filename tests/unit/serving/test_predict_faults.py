@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from modelyard.scoring.rows.faults import MAX_FAULTS
-from support.model_folders import ROW
+from support.models.toy import ROW
 from support.predict_requests import check_problem, post, raw, row
 from support.serving_app import Server
 

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from support.misbehaving_runners import Blocking, with_runner
-from support.model_folders import ROW
+from support.models.toy import ROW
 from support.predict_requests import JSON, check_problem, post
 from support.serving_app import MakeServer, Server
 

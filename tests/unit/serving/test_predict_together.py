@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from support.misbehaving_runners import Allergic, Blocking, Counting, with_runner
-from support.model_folders import ROW
+from support.models.toy import ROW
 from support.predict_requests import check_problem, row
 from support.serving_app import Server
 

@@ -18,7 +18,8 @@ from modelyard.errors import ModelRefusedError
 from modelyard.serving.following.loader import Loader
 from modelyard.serving.following.proof import ProofLimits, ProofRecord, prove
 from modelyard.serving.model.snapshot import Origin
-from support.model_folders import CONTRACT, ROW, URI, save_graph, write_version
+from support.models.folders import write_version
+from support.models.toy import CONTRACT, ROW, URI, save_graph
 from support.serving_app import MakeServer, Server
 
 ONE_INPUT = CONTRACT | {

@@ -11,7 +11,7 @@ import httpx
 import pyarrow as pa
 
 from modelyard.prediction_log.search import log_files
-from support.model_folders import ROW
+from support.models.toy import ROW
 from support.protocol_requests import ARROW, V2, arrow_stream, lists_of, post, rows_of, tensors
 from support.serving_app import MakeServer, Server
 

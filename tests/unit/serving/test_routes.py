@@ -10,7 +10,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from modelyard import __version__
-from support.model_folders import CONTRACT, ROW, contract_with
+from support.models.toy import CONTRACT, ROW, contract_with
 from support.serving_app import TOKEN, MakeServer, Server
 
 

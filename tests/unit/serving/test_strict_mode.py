@@ -18,7 +18,7 @@ from support.attacks import (
     pickle_of_the_pytorch_flavor,
     pickle_of_the_sklearn_flavor,
 )
-from support.model_folders import FolderRegistry
+from support.models.folders import FolderRegistry
 from support.serving_app import MakeServer, Server
 
 

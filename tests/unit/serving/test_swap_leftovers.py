@@ -18,7 +18,7 @@ import pytest
 from modelyard.scoring.onnx.runner import OnnxModel, OnnxRunner
 from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.protocols.exchange import ModelSpec
-from support.model_folders import ROW
+from support.models.toy import ROW
 from support.serving_app import MakeServer
 
 FEW, MANY = 6, 30

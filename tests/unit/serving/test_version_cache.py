@@ -17,11 +17,8 @@ from modelyard.errors import (
 from modelyard.registry.fetch import Verification
 from modelyard.serving.following.cache import VersionCache
 from modelyard.serving.following.loader import Loader
-from support.model_folders import (
-    URI,
-    FolderRegistry,
-    contract_with,
-)
+from support.models.folders import FolderRegistry
+from support.models.toy import URI, contract_with
 from support.serving_app import MakeServer, Server
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import httpx
-import mlflow
 
 from fraud_detector.contract import CONTRACT
-from support.stack_code_models import register_code
+from support.models.model import Model, register
 from support.stack_driver import ADVERSE, Stack
 
 NAME = "moody"
@@ -39,9 +38,7 @@ class Model:
 
 def register_moody(stack: Stack) -> None:
     """Register the model and let `challenger` point to it."""
-    url = str(stack.mlflow.base_url).rstrip("/")
-    version = register_code(url, NAME, _CODE, CONTRACT)
-    mlflow.MlflowClient(url).set_registered_model_alias(NAME, "challenger", version)
+    register(stack.mlflow_url, NAME, Model(_CODE, CONTRACT), alias="challenger")
 
 
 def row(amount: float = 500) -> dict[str, Any]:

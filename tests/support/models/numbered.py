@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import mlflow
-import onnx
-from onnx import TensorProto, helper
 
 from modelyard.contract import Contract, Feature, FeatureType, Output, OutputKind
-from modelyard.training.package.onnx_export import OPSET, normalise
-from support.small_models import register
-from support.stack_code_models import register_code
+from support.models.model import Model, register
+from support.models.toy import toy_graph
 from support.stack_driver import Stack, wait_for
 from support.traffic import AMOUNTS, Row
 
@@ -35,8 +32,9 @@ class Model:
 
 def register_numbered(stack: Stack) -> str:
     """Register the next version; it answers `AMOUNTS * version + amount`."""
-    url, version = _url(stack), _next_version(stack)
-    assert register(url, NAME, numbered_graph(version), CONTRACT) == str(version)
+    version = _next_version(stack)
+    graph = toy_graph(version, CONTRACT.model_dump())
+    assert register(stack.mlflow_url, NAME, Model(graph, CONTRACT)) == str(version)
     return str(version)
 
 
@@ -45,7 +43,7 @@ def register_slow(stack: Stack) -> str:
     version = _next_version(stack)
     code = f"NUMBER = {version}\n{SLOW_CODE}"
     patient = CONTRACT.model_copy(update={"inference_timeout_s": 2 * SLOW_S})
-    assert register_code(_url(stack), NAME, code, patient) == str(version)
+    assert register(stack.mlflow_url, NAME, Model(code, patient)) == str(version)
     return str(version)
 
 
@@ -66,34 +64,11 @@ def serve_numbered(stack: Stack, version: str) -> None:
     wait_for(f"version {version}", lambda: served(stack) == version, timeout_s=20)
 
 
-def _url(stack: Stack) -> str:
-    return str(stack.mlflow.base_url).rstrip("/")
-
-
 def _next_version(stack: Stack) -> int:
-    found = mlflow.MlflowClient(_url(stack)).search_model_versions(f"name='{NAME}'")
+    found = mlflow.MlflowClient(stack.mlflow_url).search_model_versions(f"name='{NAME}'")
     return len(found) + 1
 
 
 def slow_row(index: int) -> Row:
     """A row that such a version takes `SLOW_S` for."""
     return {"amount": SLOW_FROM + index % (AMOUNTS - SLOW_FROM)}
-
-
-def numbered_graph(number: int) -> onnx.ModelProto:
-    """`AMOUNTS * number + amount`."""
-    model = helper.make_model(
-        helper.make_graph(
-            [
-                helper.make_node("Add", ["amount", "offset"], ["sum"]),
-                helper.make_node("Cast", ["sum"], ["answer"], to=TensorProto.FLOAT),
-            ],
-            NAME,
-            [helper.make_tensor_value_info("amount", TensorProto.DOUBLE, ["rows"])],
-            [helper.make_tensor_value_info("answer", TensorProto.FLOAT, ["rows"])],
-            [helper.make_tensor("offset", TensorProto.DOUBLE, [1], [float(AMOUNTS * number)])],
-        ),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-    )
-    model.ir_version = 10
-    return normalise(model)

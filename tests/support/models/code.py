@@ -1,19 +1,18 @@
-"""Model versions that are code, as MLflow's pyfunc loads them: well-behaved until they are told.
+"""Models that are Python code, as MLflow's pyfunc loads them; no mlflow is needed to write one.
 
-The model answers `1000 * number + amount`, like the toy graph; what a row's note says, it does.
+The toy of code answers `1000 * number + amount`, like the toy graph; what a row's note says, it
+does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from modelyard.contract import Contract
-from modelyard.registry import ModelVersion, write_manifest
-from modelyard.registry.manifest import DIGEST_TAG
-from support.model_folders import FolderRegistry, contract_with
+from modelyard.registry import write_manifest
+from support.models.toy import contract_with
 
 CODE = """
 import ctypes, os, subprocess, sys, threading, time
@@ -58,6 +57,23 @@ class Model:
 """
 LOAD = "def _load_pyfunc(path):\n    return Model()\n"
 CODE_CONTRACT = contract_with(inference_timeout_s=1.0)
+_MODULE = "code_model"
+_MLMODEL = f"""
+flavors:
+  python_function:
+    loader_module: {_MODULE}
+    code: code
+    env: {{virtualenv: python_env.yaml}}
+"""
+
+
+def write_code(folder: Path, code: str, contract: Contract, load: str = LOAD) -> str:
+    """A version whose `code` has a class `Model`; returns its manifest's sha256."""
+    (folder / "code").mkdir(parents=True)
+    (folder / "code" / f"{_MODULE}.py").write_text(f"{code}\n{load}")
+    (folder / "MLmodel").write_text(_MLMODEL)
+    (folder / "contract.yaml").write_text(contract.to_yaml())
+    return write_manifest(folder)
 
 
 def write_code_version(
@@ -67,24 +83,6 @@ def write_code_version(
     load: str = LOAD,
     contract: Mapping[str, Any] = CODE_CONTRACT,
 ) -> str:
-    """A version's files in `folder`; returns the manifest's sha256."""
-    (folder / "code").mkdir(parents=True)
-    text = f"NUMBER = {number}\n{CODE}\n{load}"
-    (folder / "code" / f"toy_model_{number}.py").write_text(text)
-    (folder / "MLmodel").write_text(
-        "flavors:\n  python_function:\n"
-        f"    loader_module: toy_model_{number}\n    code: code\n"
-        "    env: {virtualenv: python_env.yaml}\n"
-    )
-    (folder / "contract.yaml").write_text(Contract.model_validate(dict(contract)).to_yaml())
-    return write_manifest(folder)
-
-
-def add_code_version(registry: FolderRegistry, number: int, **options: Any) -> ModelVersion:
-    """Register such a version and let the alias point to it."""
-    files = registry.folder / f"code-{number}"
-    digest = write_code_version(files, number, **options)
-    version = registry.add(number)
-    version = replace(version, source=str(files), tags={**version.tags, DIGEST_TAG: digest})
-    registry.versions[str(number)] = version
-    return version
+    """The files of the toy of code in `folder`; returns the manifest's sha256."""
+    wanted = Contract.model_validate(dict(contract))
+    return write_code(folder, f"NUMBER = {number}\n{CODE}", wanted, load)

@@ -1,18 +1,10 @@
-"""Small packaged model versions in a real registry: a ranking by one of two columns."""
+"""Models that rank by one of two columns: a graph, and a pipeline of trees that has no graph."""
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
-
-import mlflow
 import numpy as np
 import onnx
 import polars as pl
-from mlflow.entities import LoggedModelStatus
-from mlflow.exceptions import MlflowException
 from onnx import TensorProto, helper
 from sklearn.base import BaseEstimator
 from sklearn.compose import ColumnTransformer
@@ -20,12 +12,9 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.pipeline import make_pipeline
 
 from modelyard.contract import Contract, Feature, FeatureType, Output, OutputKind
-from modelyard.registry.manifest import DIGEST_TAG
-from modelyard.training.package.folder import write_package, write_pipeline_package
 from modelyard.training.package.onnx_export import OPSET, normalise
 from modelyard.training.package.sklearn_model import feature_table
 
-EXPERIMENT = "small models"
 TARGET = "label"
 SIGNAL, NOISE = Feature(name="signal", type=FeatureType.NUMBER), Feature(
     name="noise", type=FeatureType.NUMBER
@@ -85,11 +74,6 @@ def held_out_rows(rows: int = 3_000) -> pl.DataFrame:
     )
 
 
-def write_version(folder: Path, graph: onnx.ModelProto, contract: Contract = CONTRACT) -> str:
-    """Package `graph` in `folder`; returns the manifest's digest."""
-    return write_package(folder, graph, contract, run_id="", model_id="")
-
-
 def boosted_trees(column: str) -> BaseEstimator:
     """A pipeline that learned to rank by `column`, of a kind that has no ONNX graph."""
     rows = held_out_rows()
@@ -99,43 +83,3 @@ def boosted_trees(column: str) -> BaseEstimator:
         ColumnTransformer([("all", "passthrough", list(CONTRACT.names))]),
         HistGradientBoostingClassifier(max_iter=20, random_state=0),
     ).fit(table, label)
-
-
-def register(
-    mlflow_url: str,
-    name: str,
-    graph: onnx.ModelProto | BaseEstimator,
-    contract: Contract = CONTRACT,
-    *,
-    tags: Mapping[str, str] | None = None,
-    run_tags: Mapping[str, str] | None = None,
-    without: tuple[str, ...] = (),
-) -> str:
-    """Register `graph` as the next version of `name`, by the way that training takes.
-
-    Args:
-        graph: or a scikit-learn pipeline, which is packaged as it is.
-        without: files of the package that are left out; without manifest.json also its digest.
-    """
-    client = mlflow.MlflowClient(mlflow_url)
-    found = client.get_experiment_by_name(EXPERIMENT)
-    experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT)
-    run_id = client.create_run(experiment, tags=dict(run_tags or {})).info.run_id
-    model_id = client.create_logged_model(experiment, name=name, source_run_id=run_id).model_id
-    with tempfile.TemporaryDirectory() as parent:
-        folder = Path(parent) / "model"
-        write = write_package if isinstance(graph, onnx.ModelProto) else write_pipeline_package
-        digest = write(folder, graph, contract, run_id=run_id, model_id=model_id)
-        for file in without:
-            (folder / file).unlink()
-        client.log_model_artifacts(model_id, str(folder))
-    client.finalize_logged_model(model_id, LoggedModelStatus.READY)
-    client.set_terminated(run_id)
-    with suppress(MlflowException):  # not the first version
-        client.create_registered_model(name)
-    kept = {} if "manifest.json" in without else {DIGEST_TAG: digest}
-    source = f"models:/{model_id}"
-    version = client.create_model_version(
-        name, source=source, run_id=run_id, model_id=model_id, tags={**kept, **(tags or {})}
-    )
-    return str(version.version)
