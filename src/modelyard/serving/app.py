@@ -73,10 +73,10 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.include_router(native_routes(holder, follower, metrics, token, drain))
-    app.include_router(mlflow_routes(holder, follower, drain))
-    app.include_router(metadata_routes(holder, follower, app.version, drain))
-    app.include_router(repository_routes(holder, follower, token))
+    app.include_router(native_routes(follower, metrics, token, drain))
+    app.include_router(mlflow_routes(follower, drain))
+    app.include_router(metadata_routes(follower, app.version, drain))
+    app.include_router(repository_routes(follower, token))
     app.openapi = lambda: build_openapi(  # type: ignore[method-assign]  # as FastAPI documents it
         app, specs.of(holder.snapshot) if holder.snapshot else None, limits
     )

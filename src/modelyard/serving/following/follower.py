@@ -114,16 +114,31 @@ class Follower:
         if self._next_pass is not None:
             self._next_pass.cancel()
 
-    async def reload(self) -> FollowerReport:
+    async def reload(self) -> None:
         """Make a pass now, in which a refused version gets another chance.
 
         Callers that ask before the pass has begun share it: fifty at once cause one load, and each
         sees the alias as it is after its call.
+
+        Raises:
+            ModelyardError: why the pass failed, or why the version is refused.
         """
         if self._next_pass is None:
             self._next_pass = asyncio.get_running_loop().create_future()
             self._wake.set()
-        return await asyncio.shield(self._next_pass)
+        report = await asyncio.shield(self._next_pass)
+        if report.error is not None:
+            raise report.error
+
+    def served(self) -> Snapshot:
+        """What is served now.
+
+        Raises:
+            NoModelError: nothing is; says why, and what to do about it.
+        """
+        if self._holder.snapshot is None:
+            raise self.absence()
+        return self._holder.snapshot
 
     def absence(self) -> NoModelError:
         """Why no model is served, and what to do about it."""

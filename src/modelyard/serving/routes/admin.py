@@ -1,35 +1,47 @@
-"""Who may call `/admin`: whoever has the token in the file that the settings name."""
+"""Who may change what is served: clients with the token in the file that the settings name."""
 
 from __future__ import annotations
 
 import hmac
+from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from modelyard.serving.problem import Problem
 
+_bearer = HTTPBearer(auto_error=False, description="The token in SERVING_ADMIN_TOKEN_FILE.")
+Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+"""The bearer token of a request, as FastAPI reads it; None without one."""
+
 
 class AdminToken:
-    """The token in `path`, read each time, so that a new one holds at once."""
+    """The token in `path`, read for every check, so that a new one counts at once."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
 
-    def check(self, given: str | None) -> None:
-        """Refuse whoever does not give the token.
+    def check(self, credentials: HTTPAuthorizationCredentials | None) -> None:
+        """Refuse a request without the token.
 
         Raises:
-            Problem: 401 without a token, 403 with another one or when none is set.
+            Problem: 401 without any token, 403 with a wrong one, or when the server has none.
         """
-        expected = self._read()
+        expected = b""
+        if self._path is not None:
+            with suppress(OSError):  # an unreadable token is as good as none
+                expected = self._path.read_bytes().strip()
         if not expected:
             raise Problem(
                 "admin-closed",
                 403,
                 "Forbidden",
-                "This server has no admin token, so it takes no admin request.",
+                "This server has no admin token, so it refuses every admin request.",
                 fix="Set SERVING_ADMIN_TOKEN_FILE to a file that holds one.",
             )
-        if given is None:
+        if credentials is None:
             raise Problem(
                 "token-required",
                 401,
@@ -37,13 +49,6 @@ class AdminToken:
                 "An admin request needs the header `Authorization: Bearer TOKEN`.",
                 headers={"www-authenticate": "Bearer"},
             )
-        if not hmac.compare_digest(given.encode("utf-8", "replace"), expected):
+        given = credentials.credentials.encode("utf-8", "replace")
+        if not hmac.compare_digest(given, expected):
             raise Problem("wrong-token", 403, "Forbidden", "This is not the admin token.")
-
-    def _read(self) -> bytes:
-        if self._path is None:
-            return b""
-        try:
-            return self._path.read_bytes().strip()
-        except OSError:
-            return b""

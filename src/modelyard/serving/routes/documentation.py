@@ -1,4 +1,4 @@
-"""`/docs`: Swagger UI from files of our own, because a server may stand where no CDN is reached."""
+"""`/docs`: Swagger UI from this server's own files, for it may run where no CDN is reachable."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _FILES = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon.png")
 
 
 def add_documentation(app: FastAPI) -> None:
-    """Add `/docs` and the files it needs; it shows `/openapi.json`."""
+    """Add `/docs`, which shows `/openapi.json`, and the files that it needs."""
 
     @app.get("/docs", include_in_schema=False)
     async def docs(request: Request) -> HTMLResponse:
-        root = request.scope.get("root_path", "")  # the prefix that a proxy takes away
+        root = request.scope.get("root_path", "")  # the prefix that a proxy strips
         script, style, icon = (f"{root}{_ASSETS}/{name}" for name in _FILES)
         return get_swagger_ui_html(
             openapi_url=f"{root}/openapi.json",
@@ -31,12 +31,8 @@ def add_documentation(app: FastAPI) -> None:
             swagger_ui_parameters={"tryItOutEnabled": True, "displayRequestDuration": True},
         )
 
-    app.mount(_ASSETS, StaticFiles(directory=_folder()), name="documentation")
-
-
-def _folder() -> Path:
-    """Where the package `fastapi_offline` has Swagger UI; the package itself is not imported."""
-    package = find_spec("fastapi_offline")
+    package = find_spec("fastapi_offline")  # has the files of Swagger UI; it is not imported
     assert package is not None
     assert package.submodule_search_locations
-    return Path(package.submodule_search_locations[0]) / "static"
+    folder = Path(package.submodule_search_locations[0]) / "static"
+    app.mount(_ASSETS, StaticFiles(directory=folder), name="documentation")

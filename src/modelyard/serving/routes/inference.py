@@ -1,34 +1,28 @@
-"""What the Open Inference Protocol V2 answers beside predictions: metadata, health, repository."""
+"""The other routes of the Open Inference Protocol V2: metadata, health, repository."""
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Depends, Response
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from modelyard.contract import Contract
+from modelyard.errors import NoModelError
 from modelyard.registry import parse_model_uri
 from modelyard.serving.following.follower import Follower
-from modelyard.serving.model.holder import Holder
 from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.problem import Problem
 from modelyard.serving.protocols.inference import check_model
 from modelyard.serving.protocols.tensors import DATATYPES
-from modelyard.serving.routes.admin import AdminToken
+from modelyard.serving.routes.admin import AdminToken, Credentials
 from modelyard.serving.web.drain import Drain
 
 _TAG = "open inference protocol"
 EXTENSIONS = ["binary_tensor_data", "model_repository"]
 
-_bearer = HTTPBearer(auto_error=False, description="The token in SERVING_ADMIN_TOKEN_FILE.")
-Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
-
 
 class ServerMetadata(BaseModel):
-    """The server, and the extensions that it knows."""
+    """The server, and the extensions that it supports."""
 
     name: str
     version: str
@@ -62,13 +56,14 @@ class RepositoryEntry(BaseModel):
     reason: str
 
 
-def metadata_routes(
-    holder: Holder, follower: Follower, server_version: str, drain: Drain
-) -> APIRouter:
-    """What is served, and whether it is."""
+def metadata_routes(follower: Follower, server_version: str, drain: Drain) -> APIRouter:
+    """What is served, and whether it is ready."""
     routes = APIRouter(tags=[_TAG])
 
-    served = partial(_served, holder, follower)
+    def served(model: str, version: str | None = None) -> Snapshot:
+        snapshot = follower.served()
+        check_model(snapshot, model, version)
+        return snapshot
 
     @routes.get("/v2", summary="Server metadata")
     @routes.get("/v2/", include_in_schema=False)
@@ -81,7 +76,7 @@ def metadata_routes(
 
     @routes.get("/v2/health/ready", summary="Is a model served?")
     async def ready() -> dict[str, bool]:
-        served()
+        follower.served()
         drain.check_ready()
         return {"ready": True}
 
@@ -108,55 +103,41 @@ def metadata_routes(
     return routes
 
 
-def repository_routes(holder: Holder, follower: Follower, token: AdminToken) -> APIRouter:
-    """The model repository extension: what is followed, and a way to look again now."""
+def repository_routes(follower: Follower, token: AdminToken) -> APIRouter:
+    """The model repository extension: what is followed, and a way to look at the registry now."""
     routes = APIRouter(tags=[_TAG])
 
-    # a body is optional here, and some clients send none at all: it is not even read
+    # the body is optional, and some clients send none: it is not read
     @routes.post("/v2/repository/index", summary="What the server follows")
     async def index() -> list[RepositoryEntry]:
         name = parse_model_uri(follower.uri).name
-        if holder.snapshot is None:
-            reason = follower.absence().sentence()
+        try:
+            version = follower.served().version.version
+        except NoModelError as error:
+            reason = error.sentence()
             return [RepositoryEntry(name=name, version="", state="UNAVAILABLE", reason=reason)]
-        version = holder.snapshot.version
-        return [
-            RepositoryEntry(name=version.name, version=version.version, state="READY", reason="")
-        ]
+        return [RepositoryEntry(name=name, version=version, state="READY", reason="")]
 
     @routes.post("/v2/repository/models/{model}/load", summary="Look at the registry now")
     async def load(model: str, credentials: Credentials) -> Response:
-        token.check(credentials.credentials if credentials else None)
+        token.check(credentials)
         _check_followed(model, follower)
-        report = await follower.reload()
-        if report.error is not None:
-            raise report.error
+        await follower.reload()
         return Response()
 
     @routes.post("/v2/repository/models/{model}/unload", summary="Refused: see the answer")
     async def unload(model: str, credentials: Credentials) -> Response:
-        token.check(credentials.credentials if credentials else None)
+        token.check(credentials)
         _check_followed(model, follower)
         raise Problem(
             "not-unloaded",
             409,
             "Conflict",
-            f"This server serves what {follower.uri} means, and nothing can be unloaded.",
+            f"This server serves what {follower.uri} means; nothing can be unloaded.",
             fix="Move the alias in the registry, or stop the server.",
         )
 
     return routes
-
-
-def _served(
-    holder: Holder, follower: Follower, model: str = "", version: str | None = None
-) -> Snapshot:
-    """What is served, when it is what the path names."""
-    if holder.snapshot is None:
-        raise follower.absence()
-    if model:
-        check_model(holder.snapshot, model, version)
-    return holder.snapshot
 
 
 def _check_followed(model: str, follower: Follower) -> None:
@@ -169,6 +150,10 @@ def _check_followed(model: str, follower: Follower) -> None:
 
 def _metadata(snapshot: Snapshot) -> ModelMetadata:
     contract = snapshot.contract
+    classes = contract.output.classes
+    output = TensorMetadata(
+        name=contract.output.name, datatype="FP64", shape=[-1, len(classes)] if classes else [-1]
+    )
     return ModelMetadata(
         name=snapshot.version.name,
         versions=[snapshot.version.version],
@@ -177,11 +162,5 @@ def _metadata(snapshot: Snapshot) -> ModelMetadata:
             TensorMetadata(name=f.name, datatype=DATATYPES[f.type], shape=[-1])
             for f in contract.features
         ],
-        outputs=[_output(contract)],
+        outputs=[output],
     )
-
-
-def _output(contract: Contract) -> TensorMetadata:
-    classes = len(contract.output.classes)
-    shape = [-1, classes] if classes else [-1]
-    return TensorMetadata(name=contract.output.name, datatype="FP64", shape=shape)

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import PlainTextResponse
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from modelyard import __version__
 from modelyard.errors import ModelyardError
 from modelyard.serving.following.follower import Follower
-from modelyard.serving.model.holder import Holder
 from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.problem import Problem, as_problem
-from modelyard.serving.routes.admin import AdminToken
+from modelyard.serving.routes.admin import AdminToken, Credentials
 from modelyard.serving.routes.report import (
     Health,
     Life,
@@ -23,31 +19,26 @@ from modelyard.serving.routes.report import (
     Reload,
     view_follower,
     view_model,
+    view_reload,
 )
 from modelyard.serving.web.drain import Drain
 from modelyard.serving.web.metrics import ServingMetrics
 
 MLFLOW_VERSION = "3.17.2"
-"""Not asked of the package, which the leanest image does not have."""
-
-_bearer = HTTPBearer(auto_error=False, description="The token in SERVING_ADMIN_TOKEN_FILE.")
-Credentials = Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)]
+"""Written here because the leanest image does not have the package."""
 
 
 def native_routes(
-    holder: Holder,
-    follower: Follower,
-    metrics: ServingMetrics,
-    token: AdminToken,
-    drain: Drain,
+    follower: Follower, metrics: ServingMetrics, token: AdminToken, drain: Drain
 ) -> APIRouter:
-    """Modelyard's own routes, save `/predict`."""
+    """Modelyard's own routes, except `/predict`."""
     routes = APIRouter()
 
     def served() -> Snapshot:
-        if holder.snapshot is None:
-            raise _with_follower(follower.absence(), follower)
-        return holder.snapshot
+        try:
+            return follower.served()
+        except ModelyardError as error:
+            raise _with_follower(error, follower) from error
 
     @routes.get("/health", tags=["state"], summary="Is a model served?")
     async def health() -> Health:
@@ -65,12 +56,12 @@ def native_routes(
 
     @routes.post("/admin/reload", tags=["admin"], summary="Look at the registry now")
     async def reload(credentials: Credentials) -> Reload:
-        token.check(credentials.credentials if credentials else None)
-        report = await follower.reload()
-        if report.error is not None:
-            raise _with_follower(report.error, follower)
-        version = served().version
-        return Reload(name=version.name, version=version.version, loaded_at=served().loaded_at)
+        token.check(credentials)
+        try:
+            await follower.reload()
+        except ModelyardError as error:
+            raise _with_follower(error, follower) from error
+        return view_reload(served())
 
     @routes.get(
         "/metrics", tags=["state"], summary="Prometheus metrics", response_class=PlainTextResponse
@@ -81,15 +72,14 @@ def native_routes(
     return routes
 
 
-def mlflow_routes(holder: Holder, follower: Follower, drain: Drain) -> APIRouter:
-    """What MLflow's scoring protocol answers beside predictions; `/health` is ours and its."""
+def mlflow_routes(follower: Follower, drain: Drain) -> APIRouter:
+    """The other routes of MLflow's scoring protocol; it shares `/health` with the native ones."""
     routes = APIRouter(tags=["mlflow scoring"])
 
     # MLflow's body is one line feed, which it calls JSON
     @routes.get("/ping", summary="Is a model served?", response_class=PlainTextResponse)
     async def ping() -> PlainTextResponse:
-        if holder.snapshot is None:
-            raise follower.absence()
+        follower.served()
         drain.check_ready()
         return PlainTextResponse("\n")
 
@@ -105,7 +95,7 @@ def mlflow_routes(holder: Holder, follower: Follower, drain: Drain) -> APIRouter
 
 
 def _with_follower(error: ModelyardError, follower: Follower) -> Problem:
-    """`error` as a problem that also shows where the follower stands."""
+    """`error` as a problem that also shows the follower's report."""
     problem = as_problem(error)
     problem.members["follower"] = view_follower(follower.report).model_dump(mode="json")
     return problem

@@ -1,4 +1,4 @@
-"""The OpenAPI document: FastAPI's for its routes, and predictions as the contract has them."""
+"""The OpenAPI document: FastAPI's own for its routes, and predictions as the model takes them."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ _STATUSES = {
     "404": "Another model, or another version, is served.",
     "408": "The body did not come in time.",
     "413": "Too many bytes, or too many rows.",
-    "415": "The body is declared as something that is not taken here.",
-    "422": "The input does not keep the contract; every faulty field is named.",
+    "415": "The content type, or the encoding, is not supported.",
+    "422": "The input breaks the contract; every faulty field is named.",
     "500": "The model failed.",
     "502": "The model's process ended while it worked on this request.",
     "503": "No model is served, or too many requests at once; see Retry-After.",
@@ -51,7 +51,7 @@ _BYTES: Schema = {"type": "string", "format": "binary"}
 
 
 def build_openapi(app: FastAPI, spec: ModelSpec | None, limits: Limits) -> dict[str, Any]:
-    """The document for what is served now: `spec`, or nothing yet."""
+    """The document for what is served now: `spec`, or no model yet."""
     contract = spec.contract if spec else None
     title = "Modelyard: no model is served yet"
     if spec is not None:
@@ -69,24 +69,21 @@ def build_openapi(app: FastAPI, spec: ModelSpec | None, limits: Limits) -> dict[
         "ScoringError": SCORING_ERROR,
         "InferenceError": INFERENCE_ERROR,
     }
-    for path, operations in document["paths"].items():
+    paths = document["paths"]
+    for path, operations in paths.items():
         for operation in operations.values():
-            operation["responses"].pop("422", None)  # these routes take no body
+            operation["responses"].pop("422", None)  # FastAPI's own; these routes take no body
             operation["responses"]["default"] = _error(path, "An error.")
-    document["paths"] = _predictions(contract, limits) | document["paths"]
-    return document
-
-
-def _predictions(contract: Contract | None, limits: Limits) -> dict[str, Any]:
-    """The operations that answer predictions, by path."""
     infer = inference.LABEL
     versioned = infer.replace("{model}", "{model}/versions/{version}")
-    return {
+    predictions = {
         native.PATH: {"post": _predict(contract, limits)},
         mlflow_scoring.PATH: {"post": _invocations(contract)},
         infer: {"post": _infer("infer", ["model"])},
         versioned: {"post": _infer("infer_version", ["model", "version"])},
     }
+    document["paths"] = predictions | paths
+    return document
 
 
 def _predict(contract: Contract | None, limits: Limits) -> dict[str, Any]:
@@ -103,18 +100,18 @@ def _predict(contract: Contract | None, limits: Limits) -> dict[str, Any]:
         "tags": ["prediction"],
         "summary": "Predict one row, a list of rows, or columns",
         "description": (
-            f"JSON by row takes {limits.max_rows} rows and {limits.max_body_bytes} bytes. Columns "
-            f"(`columns` must be the first key) and Arrow IPC streams take {limits.max_batch_rows} "
-            f"rows and {limits.max_batch_body_bytes} bytes; a stream needs no compression and has "
-            "no nulls, and its texts are fastest as dictionaries. The answer to a stream is a "
-            "stream, unless `Accept` asks for JSON; `Accept` can ask for a stream as well."
+            f"JSON by row may have {limits.max_rows} rows and {limits.max_body_bytes} bytes. "
+            "Columns (`columns` must be the first key) and Arrow IPC streams may have "
+            f"{limits.max_batch_rows} rows and {limits.max_batch_body_bytes} bytes. A stream must "
+            "have neither compression nor nulls; its texts are fastest as dictionaries. A stream "
+            "is answered with a stream and JSON with JSON, unless `Accept` asks for the other."
         ),
         "operationId": "predict",
         "requestBody": {
             "required": True,
             "content": {_JSON: content, ARROW: {"schema": _BYTES}},
         },
-        "responses": _responses(native.PATH, "One prediction a row, in their order.", answers),
+        "responses": _responses(native.PATH, "One prediction for each row, in order.", answers),
     }
 
 
@@ -157,13 +154,13 @@ def _invocations(contract: Contract | None) -> dict[str, Any]:
     return {
         "tags": ["mlflow scoring"],
         "summary": "Predict, in MLflow's scoring protocol",
-        "description": "Values are cast to the model's types as long as nothing of them is lost.",
+        "description": "Values are cast to the model's types where the cast loses nothing.",
         "operationId": "invocations",
         "requestBody": {
             "required": True,
             "content": {_JSON: content, "text/csv": {"schema": {"type": "string"}}},
         },
-        "responses": _responses(mlflow_scoring.PATH, "One prediction a row.", answers),
+        "responses": _responses(mlflow_scoring.PATH, "One prediction for each row.", answers),
     }
 
 
@@ -175,9 +172,9 @@ def _infer(operation_id: str, names: list[str]) -> dict[str, Any]:
         "tags": ["open inference protocol"],
         "summary": "Predict, in the Open Inference Protocol V2",
         "description": (
-            "One tensor a feature, of the shape [rows] or [rows, 1]. With the binary tensor "
-            "extension the header Inference-Header-Content-Length tells where the JSON ends, and "
-            "the limits of batches hold."
+            "One tensor for each feature, of the shape [rows] or [rows, 1]. With the binary tensor "
+            "extension, the header Inference-Header-Content-Length says where the JSON ends, and "
+            "the limits of batches apply."
         ),
         "operationId": operation_id,
         "parameters": [

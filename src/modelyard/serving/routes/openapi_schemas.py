@@ -1,4 +1,4 @@
-"""JSON Schemas of what the served model takes and answers, from its contract."""
+"""JSON Schemas of what the served model takes, from its decoders, and of what it answers."""
 
 from __future__ import annotations
 
@@ -50,25 +50,40 @@ INFERENCE_ERROR: Schema = {
 
 
 def model_schemas(spec: ModelSpec | None) -> dict[str, Schema]:
-    """The schemas that change with the served model, by name; without a model, what all share."""
+    """The schemas that change with the served model, by name; without one, they allow anything."""
+    anything: Schema = {"type": "object"}
+    inputs = input_schemas(spec) if spec else {"Row": anything, "Columns": anything}
     output = spec.contract.output if spec else Output()
+    numbers, text = _numbers_schema(output), {"type": "string"}
     return {
-        **(
-            input_schemas(spec)
-            if spec
-            else {"Row": {"type": "object"}, "Columns": {"type": "object"}}
-        ),
-        "Prediction": _prediction_schema(output),
-        "Scores": _scores_schema(output),
+        **inputs,
+        "Prediction": {
+            "type": "object",
+            "required": ["prediction", "model"],
+            "properties": {
+                "prediction": numbers,
+                "model": {
+                    "type": "object",
+                    "required": ["name", "version"],
+                    "properties": {"name": text, "version": text},
+                },
+            },
+        },
+        "Scores": {
+            "type": "object",
+            "required": ["predictions"],
+            "properties": {"predictions": numbers},
+        },
         "InferenceRequest": _request_schema(spec.contract if spec else None),
         "InferenceResponse": _response_schema(output),
     }
 
 
 def input_schemas(spec: ModelSpec) -> dict[str, Schema]:
-    """`Row` and `Columns`: the schemas of the types that decode them.
+    """`Row` and `Columns`: the schemas of the types that they are decoded as.
 
-    The contract adds what no type says: descriptions, units, the order of categories, an example.
+    The contract adds what a type cannot say: descriptions, units, the order of categories, an
+    example.
     """
     types = (spec.decoder.row_type, spec.columns_decoder.body_type)
     _, found = msgspec.json.schema_components(types)
@@ -76,7 +91,7 @@ def input_schemas(spec: ModelSpec) -> dict[str, Schema]:
     for feature in spec.contract.features:
         value = row["properties"][feature.name]
         _describe(value, feature)
-        # the type of a list has no ranges: they are checked over the whole column
+        # the list's type has no ranges, which are checked over the whole column
         lists["properties"][feature.name] |= {
             "items": value,
             "minItems": 1,
@@ -90,10 +105,10 @@ def input_schemas(spec: ModelSpec) -> dict[str, Schema]:
 
 
 def _describe(value: Schema, feature: Feature) -> None:
-    """Add to the schema of a feature's value what a reader and a client generator need."""
+    """Add what readers and generators of clients need to the schema of a feature's value."""
     match feature.type:
         case FeatureType.NUMBER:
-            value["format"] = "double"  # no number beyond a double is read
+            value["format"] = "double"  # a number that a double cannot hold is refused
         case FeatureType.INTEGER:
             value["format"] = "int64"
         case FeatureType.CATEGORY if "enum" in value:
@@ -122,30 +137,6 @@ def _numbers_schema(output: Output) -> Schema:
             "description": "One for each of: " + ", ".join(output.classes),
         }
     return {"type": "array", "items": item, "description": output.description}
-
-
-def _prediction_schema(output: Output) -> Schema:
-    name = {"type": "string"}
-    return {
-        "type": "object",
-        "required": ["prediction", "model"],
-        "properties": {
-            "prediction": _numbers_schema(output),
-            "model": {
-                "type": "object",
-                "required": ["name", "version"],
-                "properties": {"name": name, "version": name},
-            },
-        },
-    }
-
-
-def _scores_schema(output: Output) -> Schema:
-    return {
-        "type": "object",
-        "required": ["predictions"],
-        "properties": {"predictions": _numbers_schema(output)},
-    }
 
 
 def _request_schema(contract: Contract | None) -> Schema:

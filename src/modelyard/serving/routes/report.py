@@ -1,4 +1,4 @@
-"""What the server tells about itself: the bodies of `/health`, `/livez`, `/model` and a reload."""
+"""What the server says about itself: the bodies of `/health`, `/livez`, `/model` and a reload."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class FollowerView(Frozen):
     """How the server follows the registry."""
 
     state: str
-    checked_at: datetime | None = Field(description="When the registry answered last.")
+    checked_at: datetime | None = Field(description="When the registry last answered.")
     wanted_version: str | None = Field(description="What the followed address meant then.")
     last_error: str | None
 
 
 class ModelView(Frozen):
-    """The served model version, where it comes from and how far it was checked."""
+    """The served model version, where it comes from and what was checked about it."""
 
     name: str
     version: str
@@ -73,6 +73,12 @@ def view_follower(report: FollowerReport) -> FollowerView:
         wanted_version=report.wanted_version,
         last_error=report.error.sentence() if report.error else None,
     )
+
+
+def view_reload(snapshot: Snapshot) -> Reload:
+    """What a reload ended with."""
+    version = snapshot.version
+    return Reload(name=version.name, version=version.version, loaded_at=snapshot.loaded_at)
 
 
 def view_model(snapshot: Snapshot, follower: Follower) -> ModelView:
