@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from support.models.flavors import logistic_regression
 from support.models.model import register_toy
 from support.models.toy import ROW
 
@@ -73,6 +74,21 @@ def test_json_for_scripts(environment: dict[str, str], small: Path, tmp_path: Pa
     found = json.loads(done.stdout)
     assert found.pop("run_id")
     assert found == {"file": str(target), "rows": SMALL, "model": NAME, "version": "1"}
+
+
+def test_a_model_of_any_flavor_scores_a_file(mlflow_url: str, tmp_path: Path):
+    """What serving runs in a child, batch runs in a child: the same numbers, no other advice."""
+    case = logistic_regression()
+    version = case.register(mlflow_url, "scored-by-sklearn")
+    rows = case.asked.assign(id=range(len(case.asked)))
+    rows.to_parquet(tmp_path / "in.parquet")
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": mlflow_url}
+    uri = f"models:/scored-by-sklearn/{version}"
+    done = run(environment, tmp_path / "in.parquet", tmp_path / "out.parquet", "--model-uri", uri)
+    assert (done.returncode, done.stderr) == (0, "")
+    scored = pq.read_table(tmp_path / "out.parquet")
+    assert scored["probability"].to_numpy() == pytest.approx(case.expected)
+    assert scored["id"].to_pylist() == list(range(len(case.asked)))
 
 
 def test_memory_does_not_grow_with_the_file(

@@ -253,7 +253,7 @@ def test_a_model_of_another_flavor_is_refused_with_a_sentence_in_strict_mode(
     strict = {"SERVING_MODEL_FORMATS": "onnx"}
     with ServingProcess(tmp_path / "server", mlflow_url, f"models:/{name}/1", **strict) as server:
         until(lambda: '"state":"refused"' in server.http.get("/health").text, "the refusal")
-        assert "This server serves ONNX" in server.http.get("/health").json()["detail"]
+        assert "Only ONNX is served here" in server.http.get("/health").json()["detail"]
         assert "sklearn" in server.http.get("/health").json()["detail"]
 
 

@@ -85,7 +85,7 @@ MakeServer = Callable[..., Server]
 
 def snapshot_of(folder: Path, number: int = 1) -> Snapshot:
     """The version in `folder` as the server holds it, without a registry."""
-    bundle = open_bundle(folder)
+    bundle = open_bundle(folder, children=None)
     return Snapshot(
         version=ModelVersion(NAME, str(number), "run", "", "READY", 0),
         contract=bundle.contract,

@@ -22,15 +22,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from modelyard.cli.connection import CHAMPION, JsonOption
 from modelyard.cli.output import show_json
-from modelyard.errors import ConfigError, ModelRefusedError
-from modelyard.registry import (
-    ModelVersion,
-    RegistryClient,
-    parse_model_uri,
-    read_manifest,
-    verify_files,
-)
-from modelyard.registry.manifest import DIGEST_TAG
+from modelyard.errors import ConfigError
+from modelyard.registry import ModelVersion, RegistryClient, parse_model_uri
+from modelyard.registry.fetch import fetch
 from modelyard.settings import CommandSettings, read_settings
 
 if TYPE_CHECKING:
@@ -103,6 +97,7 @@ def _check_target(target: Path, source: Path, *, overwrite: bool) -> None:
 def _opened(model_uri: str) -> Iterator[tuple[ModelVersion, Bundle]]:
     """The version that the address means, with its files fetched, verified and opened."""
     from modelyard.scoring.bundle import open_bundle
+    from modelyard.scoring.child.opening import ChildOptions
 
     settings = read_settings(CommandSettings)
     if not model_uri and not settings.model_name:
@@ -113,18 +108,9 @@ def _opened(model_uri: str) -> Iterator[tuple[ModelVersion, Bundle]]:
         tempfile.TemporaryDirectory(prefix="modelyard-batch-") as folder,
     ):
         version = registry.resolve(uri)
-        registry.download(version, Path(folder))
-        digest = version.tags.get(DIGEST_TAG)
-        manifest = read_manifest(Path(folder), digest)
-        if manifest is not None:
-            verify_files(Path(folder), manifest)
-        elif digest is not None:
-            raise ModelRefusedError("The version was registered with a manifest, and has none.")
-        bundle = open_bundle(Path(folder))
-        try:
+        fetch(registry, version, Path(folder))
+        with open_bundle(Path(folder), ChildOptions.offline()) as bundle:
             yield version, bundle
-        finally:
-            bundle.runner.close()
 
 
 def _progress() -> Progress:

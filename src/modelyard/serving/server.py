@@ -19,12 +19,12 @@ from modelyard.logs import configure_logs, log_error
 from modelyard.program import run_server
 from modelyard.registry import RegistryClient, parse_model_uri
 from modelyard.scoring.child.opening import ChildOptions
+from modelyard.scoring.proof import ProofLimits
 from modelyard.serving.allocator import configure_allocator
 from modelyard.serving.app import create_app
 from modelyard.serving.following.cache import VersionCache
 from modelyard.serving.following.follower import Follower
 from modelyard.serving.following.loader import Loader
-from modelyard.serving.following.proof import ProofLimits
 from modelyard.serving.model.holder import Holder
 from modelyard.serving.web.connection import Connection
 from modelyard.serving.web.drain import DrainingServer

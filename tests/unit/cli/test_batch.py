@@ -26,7 +26,7 @@ NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
 @pytest.fixture
 def bundle(tmp_path: Path) -> Bundle:
     write_version(tmp_path / "version", 1)
-    return open_bundle(tmp_path / "version")
+    return open_bundle(tmp_path / "version", None)
 
 
 def table(rows: int = 100, **columns: Any) -> pa.Table:
@@ -189,7 +189,7 @@ def test_memory_holds_a_batch_and_not_the_file(tmp_path: Path):
         "import sys; from pathlib import Path\n"
         "from modelyard.scoring.parquet import open_source, score\n"
         "from modelyard.scoring.bundle import open_bundle\n"
-        "folder = Path(sys.argv[1]); bundle = open_bundle(folder / 'version')\n"
+        "folder = Path(sys.argv[1]); bundle = open_bundle(folder / 'version', None)\n"
         "source = open_source(folder / sys.argv[2])\n"
         "score(source, folder / 'out.parquet', bundle, {}, 20_000, lambda done: None)\n"
         # not ru_maxrss, which knows the memory of the process that was forked

@@ -39,7 +39,7 @@ SIGNATURE = [
 
 def test_the_contract_in_the_version_holds(tmp_path):
     write_version(tmp_path / "v")
-    bundle = open_bundle(tmp_path / "v")
+    bundle = open_bundle(tmp_path / "v", None)
     assert bundle.contract_source is ContractSource.CONTRACT
     assert bundle.contract.example == ROW
     assert bundle.has_example
@@ -47,7 +47,7 @@ def test_the_contract_in_the_version_holds(tmp_path):
 
 def test_without_a_contract_the_signature_tells_names_and_types(tmp_path):
     example = {"columns": list(ROW), "data": [list(ROW.values())]}
-    bundle = open_bundle(with_signature(tmp_path / "v", SIGNATURE, example))
+    bundle = open_bundle(with_signature(tmp_path / "v", SIGNATURE, example), None)
     assert bundle.contract_source is ContractSource.SIGNATURE
     assert [f.type.value for f in bundle.contract.features] == [
         *("number", "string", "integer", "boolean", "string")
@@ -68,7 +68,7 @@ def test_without_a_contract_the_signature_tells_names_and_types(tmp_path):
     ],
 )
 def test_without_a_usable_example_there_is_a_placeholder_that_is_not_tried(tmp_path, example):
-    bundle = open_bundle(with_signature(tmp_path / "v", SIGNATURE, example))
+    bundle = open_bundle(with_signature(tmp_path / "v", SIGNATURE, example), None)
     assert not bundle.has_example
     assert set(bundle.contract.example) == set(ROW)
 
@@ -85,15 +85,15 @@ def test_without_a_usable_example_there_is_a_placeholder_that_is_not_tried(tmp_p
 )
 def test_a_signature_that_says_too_little_is_refused(tmp_path, columns, message):
     with pytest.raises(ModelRefusedError, match=message):
-        open_bundle(with_signature(tmp_path / "v", columns))
+        open_bundle(with_signature(tmp_path / "v", columns), None)
 
 
 def test_a_version_without_a_graph_is_refused_saying_what_it_holds(tmp_path):
     (tmp_path / "MLmodel").write_text("flavors:\n  sklearn: {}\n  python_function: {}\n")
     (tmp_path / "model.skops").write_bytes(b"x")
     with pytest.raises(ModelRefusedError) as refusal:
-        open_bundle(tmp_path)
-    assert "This server serves ONNX" in refusal.value.detail
+        open_bundle(tmp_path, None)
+    assert "Only ONNX is served here" in refusal.value.detail
     assert "the flavors sklearn, python_function" in refusal.value.detail
     assert "model.skops" in refusal.value.detail
 
@@ -101,10 +101,10 @@ def test_a_version_without_a_graph_is_refused_saying_what_it_holds(tmp_path):
 def test_a_lone_graph_needs_no_mlmodel_and_two_graphs_do(tmp_path):
     write_version(tmp_path)
     (tmp_path / "MLmodel").unlink()
-    open_bundle(tmp_path)
+    open_bundle(tmp_path, None)
     (tmp_path / "other.onnx").write_bytes((tmp_path / "model.onnx").read_bytes())
     with pytest.raises(ModelRefusedError, match="2 ONNX graphs"):
-        open_bundle(tmp_path)
+        open_bundle(tmp_path, None)
 
 
 @pytest.mark.parametrize("data", ["../outside.onnx", "/etc/passwd", "missing.onnx"])
@@ -113,7 +113,7 @@ def test_a_graph_outside_the_version_is_refused(tmp_path, data: str):
     (tmp_path / "outside.onnx").write_bytes((tmp_path / "v" / "model.onnx").read_bytes())
     (tmp_path / "v" / "MLmodel").write_text(json.dumps({"flavors": {"onnx": {"data": data}}}))
     with pytest.raises(ModelRefusedError, match="not among the version's files"):
-        open_bundle(tmp_path / "v")
+        open_bundle(tmp_path / "v", None)
 
 
 def test_weights_outside_the_version_are_refused(tmp_path):
@@ -138,7 +138,7 @@ def test_weights_outside_the_version_are_refused(tmp_path):
     (tmp_path / "secret").write_bytes(b"\x00" * 8)
     write_version(tmp_path / "v", graph=graph)
     with pytest.raises(ModelRefusedError):
-        open_bundle(tmp_path / "v")
+        open_bundle(tmp_path / "v", None)
 
 
 @pytest.mark.parametrize("text", ["a: [", "- 1", "a: 1\na: 2", "!!python/object:os.system {}"])
@@ -146,8 +146,8 @@ def test_an_mlmodel_or_contract_that_is_no_plain_yaml_is_refused(tmp_path, text:
     write_version(tmp_path)
     (tmp_path / "MLmodel").write_text(text)
     with pytest.raises(ModelRefusedError, match="MLmodel cannot be read"):
-        open_bundle(tmp_path)
+        open_bundle(tmp_path, None)
     write_version(tmp_path)
     (tmp_path / "contract.yaml").write_text(text)
     with pytest.raises((ModelRefusedError, ContractError), match=r"contract\.yaml"):
-        open_bundle(tmp_path)
+        open_bundle(tmp_path, None)

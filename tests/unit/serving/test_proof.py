@@ -15,8 +15,9 @@ from onnx import TensorProto, helper
 
 from modelyard.contract import Contract
 from modelyard.errors import ModelRefusedError
+from modelyard.scoring.proof import ProofLimits, prove
 from modelyard.serving.following.loader import Loader
-from modelyard.serving.following.proof import ProofLimits, ProofRecord, prove
+from modelyard.serving.following.proof_record import ProofRecord
 from modelyard.serving.model.snapshot import Origin
 from support.models.folders import write_version
 from support.models.toy import CONTRACT, ROW, URI, save_graph

@@ -56,6 +56,15 @@ class ChildOptions:
             request_s=settings.request_timeout_s,
         )
 
+    @classmethod
+    def offline(cls) -> ChildOptions:
+        """Where no server waits, as in the gate and `modelyard batch`.
+
+        The threads and the time of a row are those of serving; a container's own limit bounds the
+        memory, and a call may take as long as its rows.
+        """
+        return cls(count=1, memory_bytes=0, start_s=600.0, batch_rows=1024, request_s=7200.0)
+
 
 class OpenedModel:
     """A model that one child has loaded; it is not bound to a contract yet."""
@@ -135,7 +144,8 @@ def _check_packages(mlmodel: Mapping[str, Any]) -> None:
     for flavor, (package, target) in _IMAGES.items():
         if isinstance(flavors, dict) and flavor in flavors and find_spec(package) is None:
             raise ModelRefusedError(
-                f"The version's flavor {flavor} needs the package {package}, which this serving "
-                "image has not.",
-                fix=f"Build the image with SERVING_TARGET={target}, or register the model as ONNX.",
+                f"The version's flavor {flavor} needs the package {package}, which is not "
+                "installed here.",
+                fix=f"Build the serving image with SERVING_TARGET={target}, or register the model "
+                "as ONNX.",
             )

@@ -245,8 +245,9 @@ def _fix(said: wire.FromChild) -> str:
         return _MEMORY_FIX
     if reason.startswith("ModuleNotFoundError"):
         return (
-            "The serving image lacks this package: build it with SERVING_TARGET=pyfunc or torch, "
-            "or add the package to the `serve` group of pyproject.toml."
+            "The package is not installed where the model runs: build the serving image with "
+            "SERVING_TARGET=pyfunc or torch, or add the package to the `serve` group of "
+            "pyproject.toml."
         )
     return ""
 

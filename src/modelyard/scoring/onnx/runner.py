@@ -63,6 +63,14 @@ class OnnxModel:
         """What this graph answers, for a version without a contract of its own."""
         return derive_output(self.outputs)
 
+    def bind(self, contract: Contract) -> OnnxRunner:
+        """A runner for `contract`; raises ModelRefusedError when they do not fit."""
+        return OnnxRunner(self, contract)
+
+    def close(self) -> None:
+        """Drop the graph that was opened and is not bound."""
+        del self.session
+
 
 class OnnxRunner:
     """A `Runner` of one ONNX graph."""

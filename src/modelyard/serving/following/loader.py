@@ -12,23 +12,17 @@ from pathlib import Path
 
 from modelyard.contract import Contract
 from modelyard.errors import ModelRefusedError, ModelyardError, RegistryError
-from modelyard.registry import (
-    ModelUri,
-    ModelVersion,
-    RegistryClient,
-    read_manifest,
-    verify_files,
-)
-from modelyard.registry.fetch import Verification
-from modelyard.registry.manifest import DIGEST_TAG
-from modelyard.scoring.bundle import Bundle, open_bundle, runs_in_process
+from modelyard.registry import ModelUri, ModelVersion, RegistryClient, verify_files
+from modelyard.registry.fetch import Verification, fetch, verify
+from modelyard.scoring.bundle import Bundle, open_bundle
 from modelyard.scoring.child.opening import ChildOptions
 from modelyard.scoring.child.runner import ChildRunner
 from modelyard.scoring.daemon import DaemonCall
-from modelyard.scoring.rows.decoder import RowDecoder
+from modelyard.scoring.files import VersionFiles
+from modelyard.scoring.proof import ProofLimits, prove
 from modelyard.scoring.trial import try_example
 from modelyard.serving.following.cache import CachedVersion, VersionCache
-from modelyard.serving.following.proof import ProofLimits, ProofRecord, prove
+from modelyard.serving.following.proof_record import ProofRecord
 from modelyard.serving.model.snapshot import Origin, Snapshot
 
 log = logging.getLogger(__name__)
@@ -129,26 +123,16 @@ class Loader:
         """Download the version; it becomes an entry of the cache when its manifest agrees."""
 
         def fill(folder: Path) -> None:
-            self._registry.download(version, folder)
-            self._check_manifest(folder, version)
+            self._require_verified(version, fetch(self._registry, version, folder))
 
         return self._cache.add(version, self._origin(version), fill)
 
-    def _check_manifest(self, folder: Path, version: ModelVersion) -> Verification:
-        digest = version.tags.get(DIGEST_TAG)
-        manifest = read_manifest(folder, digest)
-        if manifest is not None:
-            verify_files(folder, manifest)
-        if manifest is None:
-            verification = Verification.ABSENT
-        else:
-            verification = Verification.UNANCHORED if digest is None else Verification.VERIFIED
+    def _require_verified(self, version: ModelVersion, verification: Verification) -> None:
         if self._require_manifest and verification is not Verification.VERIFIED:
             raise ModelRefusedError(
                 f"{version.name} version {version.version} is refused by "
                 f"SERVING_REQUIRE_MANIFEST. {verification.explanation}"
             )
-        return verification
 
     def _origin(self, version: ModelVersion) -> Origin:
         """What the version's tags and its run say; a run that is gone is no reason to refuse."""
@@ -175,7 +159,8 @@ class Loader:
             if not holding.enter_context(self._cache.hold(entry)):
                 return None
             try:
-                verification = self._check_manifest(entry.files, version)
+                verification = verify(version, entry.files)
+                self._require_verified(version, verification)
                 if verification is not Verification.VERIFIED:
                     verify_files(entry.files, entry.sha256)
             except ModelRefusedError as error:
@@ -188,10 +173,9 @@ class Loader:
         try:
             if served is not None and not self._allow_schema_change:
                 _check_compatible(served, bundle.contract)
-            decoder = RowDecoder(bundle.contract)
             seconds = 0.0
             if bundle.has_example:
-                seconds = try_example(bundle.runner, decoder, bundle.contract)
+                seconds = try_example(bundle.runner, bundle.decoder, bundle.contract)
         except BaseException:
             bundle.runner.close()
             raise
@@ -204,7 +188,7 @@ class Loader:
             origin=entry.origin,
             verification=verification,
             runner=bundle.runner,
-            decoder=decoder,
+            decoder=bundle.decoder,
             loaded_at=datetime.now(UTC),
             example_tried=bundle.has_example,
             runs_inline=queued is None and seconds <= _INLINE_S,
@@ -217,7 +201,7 @@ class Loader:
         A server that serves nothing yet has nothing to lose, and starts half a second sooner
         without a proof: only what may have ended the last start is proved then.
         """
-        if not runs_in_process(entry.files, self._children):
+        if not VersionFiles(entry.files).is_onnx:
             return None
         record = ProofRecord(entry.folder, entry.sha256)
         if not record.is_proved:

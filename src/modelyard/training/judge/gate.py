@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from modelyard.errors import ModelRefusedError, ModelyardError, RegistryNotFoundError
+from modelyard.errors import ModelRefusedError
 from modelyard.registry import RegistryClient
 from modelyard.registry.verdict import (
     CHAMPION_TAG,
@@ -27,7 +26,10 @@ from modelyard.registry.verdict import (
     VERDICT_TAG,
     VerdictWord,
 )
+from modelyard.scoring.bundle import open_bundle
+from modelyard.scoring.child.opening import ChildOptions
 from modelyard.training.experiment import GateConfig
+from modelyard.training.judge.champion import Champion, open_champion
 from modelyard.training.judge.comparison import (
     Difference,
     SliceDifferences,
@@ -35,10 +37,9 @@ from modelyard.training.judge.comparison import (
     compare_slices,
 )
 from modelyard.training.judge.metrics import PRIMARY_METRIC
-from modelyard.training.judge.served import ServedModel, fetch_model, open_model
+from modelyard.training.judge.served import ServedModel
 
 FILE_NAME = "gate.json"
-UNKNOWN_CHAMPION = "unknown"
 _CHAMPION = "champion"
 _MS = 1000.0
 _NAMED_SLICES = 3
@@ -52,29 +53,6 @@ class Check:
     name: str
     passed: bool
     found: str
-
-
-@dataclass(frozen=True)
-class Champion:
-    """What the alias pointed to when the gate looked; `model` is None when it cannot run here."""
-
-    version: str
-    model: ServedModel | None
-    why_not: str = ""
-
-    def answers(self, test: pl.DataFrame, shape: tuple[int, ...]) -> np.ndarray:
-        """Its predictions for `test`.
-
-        Raises:
-            ModelRefusedError: it cannot run, `test` does not fit it, or it answers otherwise
-                than in `shape`.
-        """
-        if self.model is None:
-            raise ModelRefusedError(self.why_not)
-        predicted = self.model.predict(self.model.columns(test))
-        if predicted.shape != shape:
-            raise ModelRefusedError(f"It answers in shape {predicted.shape}, not {shape}.")
-        return predicted
 
 
 @dataclass(frozen=True)
@@ -161,10 +139,11 @@ class Gate:
         Raises:
             ModelRefusedError: the candidate itself cannot be opened.
         """
-        model = open_model(candidate)
-        with tempfile.TemporaryDirectory(prefix="modelyard-champion-") as folder:
-            champion = _fetch_champion(registry, self.name, self.alias, Path(folder) / "model")
-            return self._judge(model, champion)
+        with (
+            open_bundle(candidate, ChildOptions.offline()) as bundle,
+            open_champion(registry, self.name, self.alias) as champion,
+        ):
+            return self._judge(ServedModel(bundle), champion)
 
     def _judge(self, candidate: ServedModel, champion: Champion | None) -> Verdict:
         output, truth = candidate.contract.output, self.test[self.target].to_numpy()
@@ -251,21 +230,6 @@ class Gate:
         budget_ms = min(self.config.latency_p99_ms, timeout_ms)
         found = f"one row takes {latency_ms:.3g} ms (p99), the budget is {budget_ms:g} ms"
         return Check("latency", latency_ms <= budget_ms, found)
-
-
-def _fetch_champion(
-    registry: RegistryClient, name: str, alias: str, folder: Path
-) -> Champion | None:
-    try:
-        version = registry.aliased(name, alias)
-    except RegistryNotFoundError:
-        return None
-    except ModelyardError as error:
-        return Champion(UNKNOWN_CHAMPION, None, error.detail)
-    try:
-        return Champion(version.version, fetch_model(registry, version, folder))
-    except ModelyardError as error:
-        return Champion(version.version, None, error.detail)
 
 
 def _check_metric(name: str, metric: str, who: str, difference: Difference, margin: float) -> Check:

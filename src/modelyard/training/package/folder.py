@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import tempfile
 from importlib import metadata
 from pathlib import Path
 
@@ -19,9 +20,11 @@ from sklearn.base import BaseEstimator
 
 from modelyard import contract as contract_file
 from modelyard.contract import Contract, FeatureType, OutputKind
-from modelyard.errors import TrainingError
+from modelyard.errors import ModelRefusedError, TrainingError
 from modelyard.profile import FILE_NAME as PROFILE_FILE
 from modelyard.registry import write_manifest
+from modelyard.scoring.onnx.runner import OnnxModel
+from modelyard.scoring.runner import RunnerError
 from modelyard.training.project import Columns
 
 PARITY = 1e-5
@@ -132,18 +135,15 @@ def check_parity(
     Differences of values beyond 1 are divided by the value.
 
     Raises:
-        TrainingError: the graph takes other inputs than the contract says, or answers otherwise.
+        TrainingError: serving could not run the graph by this contract, or it answers otherwise.
     """
-    session = onnxruntime.InferenceSession(
-        graph.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    inputs = {value.name for value in session.get_inputs()}
-    if inputs != set(contract.names):
-        raise TrainingError(
-            f"The exported graph takes the inputs {', '.join(sorted(inputs))}; "
-            f"the contract names {', '.join(contract.names)}."
-        )
-    answered = session.run([contract.output.name], dict(columns))[0]
+    try:
+        with tempfile.TemporaryDirectory(prefix="modelyard-parity-") as folder:
+            path = Path(folder) / "model.onnx"
+            path.write_bytes(graph.SerializeToString())
+            answered = OnnxModel(path).bind(contract).predict(columns)
+    except (ModelRefusedError, RunnerError) as error:
+        raise TrainingError(f"The exported graph cannot be served: {error}") from error
     if answered.shape != expected.shape:
         raise TrainingError(
             f"The exported graph answers in shape {answered.shape}, "

@@ -23,7 +23,8 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from modelyard.contract import Contract, Feature, FeatureType, Output, OutputKind
 from modelyard.errors import ContractError, TrainingError
 from modelyard.registry.manifest import read_manifest, verify_files
-from modelyard.training.judge.served import open_model
+from modelyard.scoring.bundle import open_bundle
+from modelyard.scoring.child.opening import ChildOptions
 from modelyard.training.package.export import export_model
 from modelyard.training.package.sklearn_model import SklearnModel, feature_table
 
@@ -105,7 +106,8 @@ def test_a_compiled_pipeline_answers_as_the_original_and_is_a_whole_version(
     folder = tmp_path / "model"
     digest = export.write(folder, contract(kind), run_id="r", model_id="m-1", profile="{}")
     verify_files(folder, read_manifest(folder, digest) or {})
-    assert open_model(folder).predict(rows(TEST)) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+    with open_bundle(folder, None) as bundle:
+        assert bundle.runner.predict(rows(TEST)) == pytest.approx(expected, rel=1e-5, abs=1e-5)
 
 
 def test_thresholds_that_no_float32_can_hold_are_still_exact():
@@ -152,7 +154,8 @@ def test_a_pipeline_that_has_no_graph_is_packaged_as_it_is_and_that_is_said(
     manifest = read_manifest(folder, digest) or {}
     assert {"contract.yaml", "baseline.json", "model.skops", "MLmodel"} <= set(manifest)
     assert not [name for name in manifest if name.endswith((".pkl", ".pickle"))]
-    assert open_model(folder).predict(rows(TEST)) == pytest.approx(expected)
+    with open_bundle(folder, ChildOptions.offline()) as bundle:
+        assert bundle.runner.predict(rows(TEST)) == pytest.approx(expected)
     answer = mlflow.pyfunc.load_model(str(folder)).predict(
         feature_table(rows(TEST), contract(kind))
     )

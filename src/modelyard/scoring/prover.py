@@ -1,6 +1,6 @@
 """What `proof.py` starts: it opens an ONNX version, tries its example, and says what came of it.
 
-`python -m modelyard.serving.following.prover FOLDER MEMORY_BYTES LIFELINE idle|low`
+`python -m modelyard.scoring.prover FOLDER MEMORY_BYTES LIFELINE idle|low`
 """
 
 from __future__ import annotations
@@ -27,13 +27,12 @@ _FIX = "If the model is sound and needs more memory, raise SERVING_CHILD_MEMORY_
 def _try(folder: Path, memory_bytes: int) -> dict[str, str]:
     """What is wrong with the version in `folder`; empty when nothing is."""
     from modelyard.scoring.bundle import open_bundle
-    from modelyard.scoring.rows.decoder import RowDecoder
     from modelyard.scoring.trial import try_example
 
     try:
-        bundle = open_bundle(folder)
+        bundle = open_bundle(folder, children=None)
         if bundle.has_example:
-            try_example(bundle.runner, RowDecoder(bundle.contract), bundle.contract)
+            try_example(bundle.runner, bundle.decoder, bundle.contract)
     except MemoryError:
         return {"refused": "The graph takes more memory than it may.", "fix": _FIX}
     except ModelyardError as error:

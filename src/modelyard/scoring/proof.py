@@ -9,7 +9,6 @@ What a graph takes for other inputs than its example is not bounded by this.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -17,12 +16,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import onnxruntime
 
 from modelyard.errors import ModelRefusedError
 from modelyard.scoring.child.process import child_environment, ending
@@ -54,56 +50,6 @@ class ProofLimits:
         return cls(memory_bytes, settings.child_start_timeout_s)
 
 
-class ProofRecord:
-    """What is known of a version in the cache: a file beside its own files says it.
-
-    A proof holds for the same files and the same onnxruntime. Where the folder cannot be written,
-    nothing is remembered, and every load proves again.
-    """
-
-    def __init__(self, folder: Path, sha256: Mapping[str, str]) -> None:
-        """The record of the version in `folder`, whose files have these sums."""
-        self._file = folder / "proof.json"
-        about = json.dumps([onnxruntime.__version__, sorted(sha256.items())])
-        self._about = hashlib.sha256(about.encode()).hexdigest()
-
-    @property
-    def is_proved(self) -> bool:
-        """Whether it was opened and tried before, and all went well."""
-        return self._read() == "proved"
-
-    @property
-    def is_suspect(self) -> bool:
-        """Whether a server began to open it, and was never heard of again."""
-        return self._read() == "begun"
-
-    def begin(self) -> None:
-        """It is opened in this process now."""
-        self._write("begun")
-
-    def succeed(self) -> None:
-        """It was opened and tried."""
-        self._write("proved")
-
-    def forget(self) -> None:
-        """It was refused in good order, and is no suspect."""
-        with suppress(OSError):
-            self._file.unlink(missing_ok=True)
-
-    def _read(self) -> str:
-        try:
-            content = json.loads(self._file.read_text())
-            return str(content["state"]) if content["about"] == self._about else ""
-        except (OSError, ValueError, KeyError, TypeError):
-            return ""
-
-    def _write(self, state: str) -> None:
-        beside = self._file.with_name(f".proof.{os.getpid()}")
-        with suppress(OSError):
-            beside.write_text(json.dumps({"about": self._about, "state": state}))
-            beside.replace(self._file)
-
-
 def prove(folder: Path, limits: ProofLimits) -> None:
     """Open and try the ONNX version in `folder` elsewhere; half a second of a core nobody needs.
 
@@ -125,7 +71,7 @@ def _try(folder: Path, limits: ProofLimits, priority: str) -> None:
     try:
         process = subprocess.Popen(  # noqa: S603 - our own module
             [
-                *(sys.executable, "-P", "-m", "modelyard.serving.following.prover"),
+                *(sys.executable, "-P", "-m", "modelyard.scoring.prover"),
                 *(os.fspath(folder.resolve()), str(limits.memory_bytes), str(lifeline), priority),
             ],
             env=child_environment(),
