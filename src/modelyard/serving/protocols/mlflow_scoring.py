@@ -130,7 +130,10 @@ def _lists(layout: str, value: Any) -> Lists:
                 raise unreadable(
                     f"inputs: {shown(name)} must be a list of values, like the others."
                 )
-        return {name: flatten(column) for name, column in value.items()}
+        return {
+            name: flatten(column) if column and type(column[0]) is list else column
+            for name, column in value.items()
+        }
     if not isinstance(value, list) or not all(isinstance(row, dict) for row in value):
         raise unreadable(
             f"{layout} must be a list of objects, each with the names of the model's features."

@@ -63,7 +63,7 @@ def json_values(name: str, dtype: np.dtype[Any], rows: int, data: Any) -> list[A
     """The values in a tensor's `data`, flat or nested, as a flat list."""
     if not isinstance(data, list):
         raise bad_tensor(name, "must have its values in a list called data")
-    values = flatten(data)
+    values: list[Any] = flatten(data) if data and type(data[0]) is list else data
     if len(values) != rows:
         raise bad_tensor(name, f"must have as many values as its shape says, {rows}")
     if not set(map(type, values)) <= _TYPES[dtype.kind]:
@@ -105,14 +105,9 @@ def bad_tensor(name: str, message: str) -> Problem:
 
 
 def flatten(values: list[Any]) -> list[Any]:
-    """A column as a flat list: `[[1], [2]]`, the shape [rows, 1], becomes `[1, 2]`."""
-    if (
-        values
-        and type(values[0]) is list
-        and all(isinstance(value, list) and len(value) == 1 for value in values)
-    ):
-        return [value[0] for value in values]
-    return values
+    """`[[1], [2]]`, a column of the shape [rows, 1], as `[1, 2]`; any other as it is."""
+    is_nested = all(isinstance(value, list) and len(value) == 1 for value in values)
+    return [value[0] for value in values] if is_nested else values
 
 
 def _strings(name: str, rows: int, data: memoryview) -> list[str]:
