@@ -201,7 +201,7 @@ def test_tritonclient_reads_refusals(client: triton.InferenceServerClient):
         client.unload_model(NAME, headers=token)
 
 
-# -- what nobody should send ---------------------------------------------------------------------
+# -- what no client should send --------------------------------------------------------------------
 
 
 def resident_bytes(url: str) -> float:

@@ -57,7 +57,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
 
 
 def open_docs(browser: Chrome, server: ServingProcess) -> str:
-    """Open `/docs` and the operation of `/predict`; the example that stands in its field."""
+    """Open `/docs` and the operation of `/predict`; returns the example in its field."""
     browser.get(f"http://127.0.0.1:{server.port}/docs")
     wait = WebDriverWait(browser, PATIENCE_S)
     wait.until(lambda b: b.find_elements(By.XPATH, PREDICT))

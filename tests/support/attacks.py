@@ -34,7 +34,7 @@ def attack(make: Attack) -> Attack:
 
 
 class Bomb:
-    """Whoever unpickles it makes the canary."""
+    """Unpickling it makes the canary."""
 
     def __init__(self, canary: Path) -> None:
         self._canary = canary

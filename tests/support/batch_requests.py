@@ -1,4 +1,4 @@
-"""The same few rows as columnar JSON and as an Arrow stream, and what is said of faulty ones."""
+"""The same few rows as columnar JSON and as an Arrow stream, and the faults that are reported."""
 
 from __future__ import annotations
 
