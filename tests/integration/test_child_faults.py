@@ -200,7 +200,7 @@ def test_a_process_that_leaks_is_replaced_before_it_costs_a_request(make_server:
         first = pid = await child_pid(client)
         async with asyncio.timeout(PATIENCE_S):
             while pid == first:
-                worn = server.holder.snapshot.runner._pool._worn
+                worn = server.holder.snapshot.runner._pool._outgoing
                 assert (await ask(client, "hi" if worn else "leak")).status_code == 200
                 pid = await child_pid(client)
         await until(lambda: not is_alive(first))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from modelyard.scoring.bundle import Bundle
 from modelyard.scoring.rows.columns import RawColumn, check_columns
 from modelyard.scoring.rows.encoded import Encoded
 from modelyard.scoring.rows.faults import Fault, RowsRefusedError
-from modelyard.scoring.runner import Predictions, RunnerError
+from modelyard.scoring.runner import RunnerError
 
 _BUFFER_BYTES = 1 << 20
 _LISTED_FAULTS = 5
@@ -88,7 +88,7 @@ def score(
 
 
 def _batches(source: pq.ParquetFile, rows: int) -> Iterator[pa.RecordBatch]:
-    """The rows in batches; where they cannot be read, that is no matter of the target."""
+    """The rows in batches; an unreadable source is not mistaken for an unwritable target."""
     batches = source.iter_batches(batch_size=rows)
     done = 0
     while True:
@@ -132,33 +132,28 @@ def _output_names(contract: Contract) -> tuple[str, ...]:
 
 def _scored(batch: pa.RecordBatch, bundle: Bundle, start: int) -> pa.RecordBatch:
     """`batch`, whose first row is row `start` of the file, with a column for each output."""
-    given = {name: _given(batch.column(name), name, start) for name in bundle.contract.names}
+    raw = {name: _raw_column(batch.column(name), name, start) for name in bundle.contract.names}
     try:
-        columns = check_columns(given, bundle.contract, [])
+        columns = check_columns(raw, bundle.contract, [])
         predictions = bundle.runner.predict(columns)
     except RowsRefusedError as error:
-        raise DataError(_sentence(error.faults, start)) from error
+        found = "; ".join(_sentence(fault, start) for fault in error.faults[:_LISTED_FAULTS])
+        raise DataError(f"The file does not keep the model's contract: {found}.") from error
     except RunnerError as error:
         raise DataError(
             f"The model failed within the rows {start} to {start + batch.num_rows - 1}: {error}"
         ) from error
-    return _with_predictions(batch, predictions, bundle.contract, start)
-
-
-def _with_predictions(
-    batch: pa.RecordBatch, predictions: Predictions, contract: Contract, start: int
-) -> pa.RecordBatch:
     finite = np.isfinite(predictions).reshape(len(predictions), -1).all(axis=1)
     if not finite.all():
         row = start + int(np.flatnonzero(~finite)[0])
         raise DataError(f"The model has no finite answer for row {row}.")
     by_output = predictions.T if predictions.ndim > 1 else [predictions]
-    for name, values in zip(_output_names(contract), by_output, strict=True):
+    for name, values in zip(_output_names(bundle.contract), by_output, strict=True):
         batch = batch.append_column(name, pa.array(np.ascontiguousarray(values)))
     return batch
 
 
-def _given(column: Any, name: str, start: int) -> RawColumn:
+def _raw_column(column: Any, name: str, start: int) -> RawColumn:
     """A column in numpy's terms."""
     if column.null_count:
         row = start + int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
@@ -180,19 +175,16 @@ def _given(column: Any, name: str, start: int) -> RawColumn:
     return np.empty(0, "V1")  # a type that no feature has
 
 
-def _sentence(faults: Sequence[Fault], start: int) -> str:
-    """The first faults with the rows' numbers in the file."""
-    lines = []
-    for fault in faults[:_LISTED_FAULTS]:
-        name, *row = fault.place
-        place = f"{name} (row {start + int(row[0])})" if row else name
-        lines.append(f"{place} {fault.message}")
-    return "The file does not keep the model's contract: " + "; ".join(lines) + "."
+def _sentence(fault: Fault, start: int) -> str:
+    """A fault with the row's number in the file."""
+    name, *row = fault.place
+    place = f"{name} (row {start + int(row[0])})" if row else name
+    return f"{place} {fault.message}"
 
 
 @contextmanager
 def _replacing(target: Path) -> Iterator[Path]:
-    """A file beside `target` that takes its place when all went well."""
+    """A file beside `target` that replaces it on success."""
     beside = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         yield beside

@@ -67,7 +67,7 @@ class QueuedRunner(Protocol):
     def on_failure(self, tell: Callable[[], None]) -> None:
         """Call `tell`, from any thread, whenever there is a new `failure`."""
 
-    def attend(self, wake: Callable[[], None]) -> None:
+    def subscribe(self, wake: Callable[[], None]) -> None:
         """Call `wake`, in this event loop, whenever one of the above may have changed."""
 
     def begin(

@@ -33,7 +33,7 @@ class Model:
     def is_idle(self) -> bool:
         return len(self.asked) < self._children
 
-    def attend(self, wake: Callable[[], None]) -> None:
+    def subscribe(self, wake: Callable[[], None]) -> None:
         self.wake = wake
 
     def on_failure(self, tell: Callable[[], None]) -> None: ...

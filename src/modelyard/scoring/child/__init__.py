@@ -1,14 +1,14 @@
 """Models that are code: each runs in a process of its own, which may crash, hang or leak.
 
     server                                               child
-    opening.py      from a version's files to a runner   worker.py   its main loop
+    opening.py      from files to a runner               worker.py   its main loop
     runner.py       what the server calls                model.py    the model, loaded by MLflow
     pool.py         the children, replaced as they end   guard.py    memory limit, death with
     supervision.py  deaths and pace, as numbers                      the server
     process.py      one child, for threads
     channel.py      one child, for the event loop
     columns.py      what a model is given
-                          wire.py   what both say to each other
+                          wire.py   the messages between them
 
 `model.py` alone needs MLflow; nothing here but the child imports it.
 """

@@ -1,4 +1,4 @@
-"""The event loop's end of the line to a child: one question at a time, and no thread."""
+"""The event loop's connection to a child: one question at a time, and no thread."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import asyncio
 from collections.abc import Callable
 
 from modelyard.scoring.child import wire
-from modelyard.scoring.child.process import ChildProcess, understood
+from modelyard.scoring.child.process import ChildProcess, answer_or_raise
 from modelyard.scoring.runner import RunnerError, RunnerLostError
 
 _READ_BYTES = 2**16
 
-Done = Callable[[wire.Answer | RunnerError], None]
+AnswerCallback = Callable[[wire.Answer | RunnerError], None]
 
 
 class Channel:
     """Asks `child`. Used from the event loop's thread only.
 
     Args:
-        child: whom to ask.
-        on_idle: called when the child may be asked again, before the one who asked is answered.
+        child: the process to ask.
+        on_idle: called when the child may be asked again, before the last answer is handed on.
         on_lost: called once with the reason when the child has ended or has to be ended.
     """
 
@@ -36,21 +36,21 @@ class Channel:
         self._end = child.front
         self._end.settimeout(0)
         self._number = self._end.fileno()
-        self._done: Done | None = None
+        self._done: AnswerCallback | None = None
         self._unsent = memoryview(b"")
-        self._heard = bytearray()
+        self._received = bytearray()
         self._timer: asyncio.TimerHandle | None = None
         self._is_writing = False
         self._is_retiring = False
         self._is_closed = False
-        self._loop.add_reader(self._number, self._hear)
+        self._loop.add_reader(self._number, self._receive)
 
     @property
     def is_idle(self) -> bool:
         """Whether the child may be asked."""
         return self._done is None and not self._is_retiring and not self._is_closed
 
-    def ask(self, question: wire.Ask, limit_s: float, done: Done) -> None:
+    def ask(self, question: wire.Ask, limit_s: float, done: AnswerCallback) -> None:
         """Ask the idle child; `done` gets what it answers, within `limit_s` seconds."""
         self._done = done
         self._timer = self._loop.call_later(limit_s, self._overdue, limit_s)
@@ -65,7 +65,7 @@ class Channel:
             self._child.dismiss()
 
     def close(self) -> None:
-        """Let go of the socket; whoever waits for an answer is told that none will come."""
+        """Close the socket; a pending question is answered with `RunnerLostError`."""
         self._lose("it was ended")
 
     def _send(self) -> None:
@@ -86,7 +86,7 @@ class Channel:
             self._loop.remove_writer(self._number)
             self._is_writing = False
 
-    def _hear(self) -> None:
+    def _receive(self) -> None:
         try:
             data = self._end.recv(_READ_BYTES)
         except BlockingIOError:
@@ -96,32 +96,32 @@ class Channel:
         if not data:
             self._lose("it is gone")
             return
-        self._heard += data
+        self._received += data
         try:
-            said = self._take_message()
+            message = self._take_message()
         except wire.WireError:
-            self._lose("it says what makes no sense")
+            self._lose("it sent a malformed message")
         else:
-            if said is not None:
-                self._answered(said)
+            if message is not None:
+                self._answered(message)
 
     def _take_message(self) -> wire.FromChild | None:
-        """What was heard, once it is whole."""
-        if len(self._heard) < wire.HEAD_BYTES:
+        """The message received, once it is complete."""
+        if len(self._received) < wire.HEAD_BYTES:
             return None
-        size = wire.HEAD_BYTES + wire.body_bytes(self._heard[: wire.HEAD_BYTES])
-        if len(self._heard) < size:
+        size = wire.HEAD_BYTES + wire.body_bytes(self._received[: wire.HEAD_BYTES])
+        if len(self._received) < size:
             return None
-        if len(self._heard) > size or self._done is None:
-            raise wire.WireError("something that it was not asked")
-        said = wire.parse_from_child(self._heard[wire.HEAD_BYTES :])
-        self._heard.clear()
-        return said
+        if len(self._received) > size or self._done is None:
+            raise wire.WireError("an answer to no question")
+        message = wire.parse_from_child(self._received[wire.HEAD_BYTES :])
+        self._received.clear()
+        return message
 
-    def _answered(self, said: wire.FromChild) -> None:
+    def _answered(self, message: wire.FromChild) -> None:
         answer: wire.Answer | RunnerError
         try:
-            answer = understood(said)
+            answer = answer_or_raise(message)
         except RunnerLostError as error:
             self._lose(str(error))
             return
@@ -136,7 +136,7 @@ class Channel:
             done(answer)
 
     def _overdue(self, limit_s: float) -> None:
-        if self._child.is_asked:  # a large batch of a thread is before us, with a limit of its own
+        if self._child.is_asked:  # a thread's large batch comes first, with a limit of its own
             self._timer = self._loop.call_later(limit_s, self._overdue, limit_s)
         else:
             self._lose(f"it gave no answer within {limit_s:g} s")
@@ -152,7 +152,7 @@ class Channel:
         if done is not None:
             done(RunnerLostError(why))
 
-    def _take_done(self) -> Done | None:
+    def _take_done(self) -> AnswerCallback | None:
         done, self._done = self._done, None
         if self._timer is not None:
             self._timer.cancel()

@@ -25,7 +25,7 @@ _TWO_CLASSES = 2
 
 
 def plan(contract: Contract, mlmodel: Mapping[str, Any], loaded: Loaded) -> Bind:
-    """What the child is told of `contract`.
+    """How the child gets the columns of `contract`.
 
     Raises:
         ModelRefusedError: the signature, or the model's classes, do not fit the contract.
@@ -117,8 +117,8 @@ def _class_order(contract: Contract, loaded: Loaded) -> list[int]:
     if not found:
         if loaded.only_labels:
             raise ModelRefusedError(
-                "The contract promises probabilities, and the model is a classifier that only "
-                "tells labels.",
+                "The contract promises probabilities, and the model is a classifier that answers "
+                "labels only.",
                 fix="Fit one that has predict_proba, for example with CalibratedClassifierCV.",
             )
         return []

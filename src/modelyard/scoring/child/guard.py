@@ -1,4 +1,4 @@
-"""What a child does before it loads a model: it limits its memory, and its life to the server's."""
+"""What a child does before it loads a model: bound its memory, and end with its server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNTOUCHED_BYTES = 2**31
 def die_with_server(lifeline: int) -> None:
     """Be killed, with every process of this group, as soon as the server's end of a pipe closes.
 
-    The kernel does it, whatever the model is at: no thread of ours has to get a turn. Elsewhere
+    The kernel does it, whatever the model is doing: no thread of ours has to run. Elsewhere
     than on Linux a child notices only when it waits for its next question.
 
     Args:
@@ -39,8 +39,8 @@ def limit_memory(limit_bytes: int) -> None:
     """Let an allocation fail that would take this process far over `limit_bytes`; 0: no limit.
 
     The kernel limits the data that a process has mapped, and libraries map a gigabyte at a time
-    that they never touch: the limit is that much higher. It stops a call that runs away; who grows
-    slowly is replaced by the server, which is told `resident_bytes` with each answer.
+    that they never touch: the limit is that much higher. It stops a call that runs away; a child
+    that grows slowly is replaced by the server, which gets `resident_bytes` with each answer.
     """
     if limit_bytes:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
@@ -51,7 +51,7 @@ def yield_to_server(*, only_idle: bool) -> None:
     """Be the first to go when memory is short, and run after the server.
 
     Args:
-        only_idle: on cores that nobody wants; else with a tenth of a core that others want.
+        only_idle: run on idle cores only; else with a tenth of a busy core's time.
     """
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("1000")

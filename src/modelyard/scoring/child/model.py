@@ -23,9 +23,9 @@ _NUMBERS = "biuf"
 class ChildModel:
     """One loaded version.
 
-    What is behind the flavor is asked itself where it tells probabilities, and where it is of
-    scikit-learn: pyfunc would answer labels, and spends more on checking the columns, which were
-    checked already, than most models on predicting.
+    A model with `predict_proba`, and any scikit-learn model, is asked itself and not through
+    pyfunc: pyfunc would answer labels, and spends more on checking columns, which were checked
+    already, than most models on predicting.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,12 +41,16 @@ class ChildModel:
             _use_one_thread(self._raw)
         self.description = f"{flavors[0] if flavors else 'pyfunc'}, loaded by MLflow"
         self.classes = _classes(self._raw)
-        self.only_labels = not self.classes and _is_classifier(self._raw)
+        # what scikit-learn, and what follows its conventions, calls a classifier
+        self.only_labels = not self.classes and (
+            getattr(self._raw, "_estimator_type", "") == "classifier"
+            or hasattr(self._raw, "classes_")
+        )
         self._bound: Bind | None = None
         self._wants_matrix = False
 
     def bind(self, bind: Bind) -> None:
-        """Be asked as `bind` says from now on."""
+        """Expect the columns that `bind` names."""
         self._bound = bind
         numeric = all(np.dtype(name).kind in _NUMBERS for name in bind.dtypes)
         nameless = self._is_sklearn and getattr(self._raw, "feature_names_in_", None) is None
@@ -87,7 +91,7 @@ def _raw(model: Any) -> Any:
 
 
 def _classes(raw: Any) -> list[str]:
-    """Labels of a classifier that tells probabilities, in the order of its columns."""
+    """Labels of a classifier with probabilities, in the order of their columns."""
     if not hasattr(raw, "predict_proba"):
         return []
     classes = getattr(raw, "classes_", None)
@@ -95,13 +99,8 @@ def _classes(raw: Any) -> list[str]:
     return [str(c) for c in classes] if isinstance(classes, np.ndarray) else []
 
 
-def _is_classifier(raw: Any) -> bool:
-    """Whether scikit-learn, and what follows its habits, would call this a classifier."""
-    return getattr(raw, "_estimator_type", "") == "classifier" or hasattr(raw, "classes_")
-
-
 def _use_one_thread(estimator: Any) -> None:
-    """Threads within a prediction cost a small batch more than they bring; children are the way."""
+    """Threads within a prediction cost a small batch more than they save; more children help."""
     wished = {
         name: 1
         for name, value in estimator.get_params(deep=True).items()
@@ -111,11 +110,11 @@ def _use_one_thread(estimator: Any) -> None:
         estimator.set_params(**wished)
 
 
-def _numbers(said: Any) -> Array:
+def _numbers(answer: Any) -> Array:
     """What a model answered, as an array of numbers; a DataFrame of one column is that column."""
-    answer: Array = np.asarray(said)
-    if answer.dtype.kind == "O":
-        answer = answer.astype(np.float64)
-    if answer.dtype.kind not in _NUMBERS or answer.ndim == 0:
-        raise ValueError(f"the model answers {answer.dtype}, expected numbers, one for each row")
-    return answer
+    numbers: Array = np.asarray(answer)
+    if numbers.dtype.kind == "O":
+        numbers = numbers.astype(np.float64)
+    if numbers.dtype.kind not in _NUMBERS or numbers.ndim == 0:
+        raise ValueError(f"the model answers {numbers.dtype}, expected numbers, one for each row")
+    return numbers

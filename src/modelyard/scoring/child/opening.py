@@ -102,7 +102,7 @@ class OpenedModel:
     def bind(self, contract: Contract) -> ChildRunner:
         """A runner for `contract`; raises ModelRefusedError when they do not fit."""
         options = self._options
-        # whoever waits behind a call that hangs shall have half of its time left
+        # a request that waits behind a call that hangs still has half of its time left
         call_s = options.request_s / 2
         _check_patience(contract, call_s)
         binding = plan(contract, self._mlmodel, self._loaded)
@@ -126,7 +126,7 @@ class OpenedModel:
 def _check_patience(contract: Contract, call_s: float) -> None:
     """Refuse a contract that allows a row more time than this server gives a call.
 
-    What no contract states is no promise: a version without one has what the server gives.
+    A contract that does not state it promises nothing: the server's limit holds.
     """
     row_s = contract.inference_timeout_s
     if "inference_timeout_s" in contract.model_fields_set and row_s > call_s:

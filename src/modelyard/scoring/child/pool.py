@@ -1,4 +1,4 @@
-"""The children of one model: as many as were ordered, each replaced when it ends or is worn."""
+"""The children of one model: a fixed number, each replaced when it ends or fills its memory."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from modelyard.scoring.runner import RunnerAbsentError
 log = logging.getLogger(__name__)
 
 
-class Attendant(Protocol):
-    """Who wants to know of births and deaths; called from any thread."""
+class PoolListener(Protocol):
+    """Told when children start and end; called from any thread."""
 
-    def born(self, child: ChildProcess) -> None:
+    def child_started(self, child: ChildProcess) -> None:
         """`child` may be asked."""
 
-    def gone(self, child: ChildProcess) -> None:
+    def child_ended(self, child: ChildProcess) -> None:
         """`child` has ended."""
 
-    def retired(self, child: ChildProcess) -> None:
-        """`child` has a successor: it is the attendant's to end, once it answered."""
+    def child_replaced(self, child: ChildProcess) -> None:
+        """`child` has a replacement: the listener ends it, once it has answered."""
 
     def failed(self) -> None:
-        """A successor could not be started."""
+        """A replacement could not be started."""
 
 
 class ChildPool:
@@ -37,9 +37,9 @@ class ChildPool:
 
     Args:
         first: a child that is ready.
-        prepare: starts another one; it is not ready yet.
-        ready: makes it ready, blocking; raises ModelRefusedError.
-        count: how many there shall be.
+        prepare: starts another one, which has loaded nothing yet.
+        ready: lets it load the model, blocking; raises ModelRefusedError.
+        count: how many to keep.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class ChildPool:
         self._changed = threading.Condition()
         self._children = [first]
         self._loading: set[ChildProcess] = set()
-        self._worn: set[ChildProcess] = set()
+        self._outgoing: set[ChildProcess] = set()
         self._closing = threading.Event()
-        self._attendant: Attendant | None = None
+        self._listener: PoolListener | None = None
         self.on_failure: Callable[[], None] = lambda: None
         for _ in range(count - 1):
             self._start_in_thread()
@@ -74,20 +74,20 @@ class ChildPool:
 
     @property
     def is_empty(self) -> bool:
-        """Whether there is no child, and none that will be there soon."""
+        """Whether there is no child, and none is being started."""
         return not self._children and (self._closing.is_set() or self._deaths.are_too_many)
 
-    def attend(self, attendant: Attendant) -> list[ChildProcess]:
-        """The children there are; `attendant` hears of all that come and go from now on."""
+    def subscribe(self, listener: PoolListener) -> list[ChildProcess]:
+        """The children there are; `listener` is told of every later change."""
         with self._changed:
-            self._attendant = attendant
+            self._listener = listener
             return list(self._children)
 
     def free(self, patience_s: float) -> ChildProcess:
-        """A child that no thread asks, or any; waits for there to be one.
+        """A child that no thread is asking, else any; waits up to `patience_s` for one.
 
         Raises:
-            RunnerAbsentError: there is none, and will be none soon.
+            RunnerAbsentError: there is none, and none is being started.
         """
         ends_at = monotonic() + patience_s
         with self._changed:
@@ -100,32 +100,32 @@ class ChildPool:
             return next(free, self._children[0])
 
     def lose(self, child: ChildProcess, why: str) -> None:
-        """`child` has ended, or has to be ended: it gets a successor."""
+        """End `child`, if it has not ended, and start its replacement."""
         child.end()
         with self._changed:
             if self._closing.is_set() or child not in self._children:
                 return
             self._children.remove(child)
             self._deaths.record()
-            has_successor = child in self._worn
-            self._worn.discard(child)
-            attendant = self._attendant
+            has_replacement = child in self._outgoing
+            self._outgoing.discard(child)
+            listener = self._listener
             self._changed.notify_all()
         log.warning("The model's process %d is lost: %s.", child.pid, why)
-        if attendant is not None:
-            attendant.gone(child)
+        if listener is not None:
+            listener.child_ended(child)
         self._tell_failure()
-        if not has_successor:
-            self._start_in_thread(buried=child)
+        if not has_replacement:
+            self._start_in_thread(ended=child)
 
-    def wear(self, child: ChildProcess, why: str) -> None:
-        """`child` is to be replaced; it goes on until its successor is there."""
+    def replace_child(self, child: ChildProcess, why: str) -> None:
+        """Start a replacement for `child`, which goes on until it is ready."""
         with self._changed:
-            if child in self._worn or child not in self._children:
+            if child in self._outgoing or child not in self._children:
                 return
-            self._worn.add(child)
-        log.warning("The model's process %d is worn and gets a successor: %s.", child.pid, why)
-        self._start_in_thread(worn=child)
+            self._outgoing.add(child)
+        log.warning("The model's process %d is being replaced: %s.", child.pid, why)
+        self._start_in_thread(outgoing=child)
 
     def close(self) -> None:
         """End every child."""
@@ -133,26 +133,26 @@ class ChildPool:
             self._closing.set()
             children, self._children = self._children, []
             loading = list(self._loading)
-            attendant = self._attendant
+            listener = self._listener
             self._changed.notify_all()
         for child in loading:
             child.end()
         for child in children:
             child.end()
-            if attendant is not None:
-                attendant.gone(child)
+            if listener is not None:
+                listener.child_ended(child)
 
     def _start_in_thread(
-        self, worn: ChildProcess | None = None, buried: ChildProcess | None = None
+        self, outgoing: ChildProcess | None = None, ended: ChildProcess | None = None
     ) -> None:
         threading.Thread(
-            target=self._start, args=(worn, buried), name="child-start", daemon=True
+            target=self._start, args=(outgoing, ended), name="child-start", daemon=True
         ).start()
 
-    def _start(self, worn: ChildProcess | None, buried: ChildProcess | None) -> None:
-        """Start a child, in the place of `worn` when there is one; tries until it is closed."""
-        if buried is not None:
-            log.info("The model's process %d: %s.", buried.pid, buried.epitaph())
+    def _start(self, outgoing: ChildProcess | None, ended: ChildProcess | None) -> None:
+        """Start a child, in the place of `outgoing` if given; tries until the pool is closed."""
+        if ended is not None:
+            log.info("The model's process %d: %s.", ended.pid, ended.end_reason())
         while not self._closing.wait(self._deaths.pause_s):
             child = self._prepare()
             with self._changed:
@@ -168,34 +168,34 @@ class ChildPool:
                 log.warning("The model's process could not be replaced: %s", error.detail)
                 self._deaths.record()
                 self._tell_failure()
-                if self._attendant is not None:
-                    self._attendant.failed()
+                if self._listener is not None:
+                    self._listener.failed()
                 continue
             finally:
                 with self._changed:
                     self._loading.discard(child)
-            self._add(child, worn)
+            self._add(child, outgoing)
             return
 
-    def _add(self, child: ChildProcess, worn: ChildProcess | None) -> None:
+    def _add(self, child: ChildProcess, outgoing: ChildProcess | None) -> None:
         with self._changed:
             if self._closing.is_set():
                 child.end()
                 return
             self._children.append(child)
-            retired = worn if worn in self._children else None
+            retired = outgoing if outgoing in self._children else None
             if retired is not None:
                 self._children.remove(retired)
-                self._worn.discard(retired)
-            attendant = self._attendant
+                self._outgoing.discard(retired)
+            listener = self._listener
             self._changed.notify_all()
         log.info("The model's process %d is ready.", child.pid)
-        if attendant is not None:
-            attendant.born(child)
+        if listener is not None:
+            listener.child_started(child)
         if retired is None:
             return
-        if attendant is not None:
-            attendant.retired(retired)
+        if listener is not None:
+            listener.child_replaced(retired)
         else:
             retired.dismiss()
 

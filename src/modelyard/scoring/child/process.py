@@ -1,4 +1,4 @@
-"""One child, from outside: started, talked to, ended."""
+"""One child, seen from the server: started, asked, ended."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ class ChildProcess:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                start_new_session=True,  # its own group: whatever it starts ends with it
+                start_new_session=True,  # its own group: processes that it starts end with it
             )
         finally:
             front.close()
             back.close()
             os.close(lifeline)
-        self._said: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._output: deque[str] = deque(maxlen=_KEPT_LINES)
         threading.Thread(target=self._listen, name="child-output", daemon=True).start()
 
     @property
@@ -86,27 +86,29 @@ class ChildProcess:
 
     @property
     def is_asked(self) -> bool:
-        """Whether a thread waits for its answer."""
+        """Whether a thread is waiting for its answer."""
         return self._lock.locked()
 
     def load(self, folder: Path) -> wire.Loaded:
-        """Let it load the version whose files are in `folder`.
+        """Load the version whose files are in `folder`.
 
         Raises:
             ModelRefusedError: it cannot, died over it, or takes too long.
         """
-        said = self._prepare(wire.Load(os.fspath(folder)))
-        if not isinstance(said, wire.Loaded):
+        message = self._prepare(wire.Load(os.fspath(folder)))
+        if not isinstance(message, wire.Loaded):
             raise ModelRefusedError(
-                f"The model could not be loaded: {_reason(said)}", fix=_fix(said)
+                f"The model could not be loaded: {_reason(message)}", fix=_fix(message)
             )
-        return said
+        return message
 
     def bind(self, bind: wire.Bind) -> None:
-        """Tell it what will come; raises ModelRefusedError like `load`."""
-        said = self._prepare(bind)
-        if not isinstance(said, wire.Bound):
-            raise ModelRefusedError(f"The model cannot be asked: {_reason(said)}", fix=_fix(said))
+        """Tell it which columns to expect; raises ModelRefusedError like `load`."""
+        message = self._prepare(bind)
+        if not isinstance(message, wire.Bound):
+            raise ModelRefusedError(
+                f"The model cannot be asked: {_reason(message)}", fix=_fix(message)
+            )
 
     def ask(self, question: wire.Ask, limit_s: float) -> wire.Answer:
         """The answer to `question`, blocking; one thread after the other.
@@ -117,30 +119,30 @@ class ChildProcess:
         """
         with self._lock:
             try:
-                said = self._talk(question, limit_s)
+                message = self._talk(question, limit_s)
             except TimeoutError as error:
                 self.end()
                 raise RunnerLostError(f"it gave no answer within {limit_s:g} s") from error
             except (OSError, wire.WireError) as error:
                 self.end()
-                raise RunnerLostError(self.epitaph()) from error
-        return understood(said)
+                raise RunnerLostError(self.end_reason()) from error
+        return answer_or_raise(message)
 
     def end(self) -> None:
-        """Kill it, and whatever it started; may be called again, from any thread."""
+        """Kill it, and all processes that it started; may be called again, from any thread."""
         with self._ending:
             if self.is_ended:
                 return
             self.is_ended = True
         with suppress(OSError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        with suppress(OSError):  # wakes whoever waits at the other end
+        with suppress(OSError):  # wakes a thread that is waiting for an answer
             self._back.shutdown(socket.SHUT_RDWR)
         os.close(self._lifeline)
-        threading.Thread(target=self._bury, name="child-end", daemon=True).start()
+        threading.Thread(target=self._reap, name="child-end", daemon=True).start()
 
     def dismiss(self) -> None:
-        """End it once the thread that asks it, if there is one, has its answer."""
+        """End it once the thread that is asking it, if any, has its answer."""
 
         def wait_and_end() -> None:
             with self._lock:
@@ -148,17 +150,17 @@ class ChildProcess:
 
         threading.Thread(target=wait_and_end, name="child-dismiss", daemon=True).start()
 
-    def epitaph(self) -> str:
-        """How it ended, and the last lines that it wrote go to the log."""
+    def end_reason(self) -> str:
+        """How it ended; logs the last lines that it wrote."""
         try:
             code = self._process.wait(5)
         except subprocess.TimeoutExpired:
-            return "it closed its end of the line"
-        if self._said:
-            log.warning("The model's process %d wrote: %s", self.pid, " | ".join(self._said))
+            return "it closed its connection"
+        if self._output:
+            log.warning("The model's process %d wrote: %s", self.pid, " | ".join(self._output))
         return ending(code)
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         self._process.wait()
         with self._lock:
             self._back.close()
@@ -173,11 +175,11 @@ class ChildProcess:
             ) from error
         except (OSError, wire.WireError) as error:
             raise ModelRefusedError(
-                f"The process that loads the model died: {self.epitaph()}.", fix=_MEMORY_FIX
+                f"The process that loads the model died: {self.end_reason()}.", fix=_MEMORY_FIX
             ) from error
 
     def _talk(self, message: wire.ToChild, limit_s: float) -> wire.FromChild:
-        """Say `message` and hear the answer; TimeoutError, OSError or WireError."""
+        """Send `message` and return the answer; raises TimeoutError, OSError or WireError."""
         end = _DeadlineSocket(self._back, monotonic() + limit_s)
         end.sendall(wire.frame(message))
         body = wire.receive(end)
@@ -186,48 +188,48 @@ class ChildProcess:
         return wire.parse_from_child(body)
 
     def _listen(self) -> None:
-        """Keep the last of what the model prints: it is of use when the model dies."""
+        """Keep the last lines that the model prints: they explain its death."""
         assert self._process.stdout is not None
         with self._process.stdout as output, suppress(OSError, ValueError):
             while line := output.readline(_KEPT_BYTES):
-                self._said.append(line.decode("utf-8", "replace").strip()[:200])
+                self._output.append(line.decode("utf-8", "replace").strip()[:200])
 
 
 class _DeadlineSocket:
-    """A socket whose whole conversation ends at one time: TimeoutError, however slowly it drips."""
+    """A socket with one deadline for all calls: TimeoutError, however slowly bytes arrive."""
 
     def __init__(self, end: socket.socket, ends_at: float) -> None:
         self._end = end
         self._ends_at = ends_at
 
     def sendall(self, data: bytes) -> None:
-        self._hurry()
+        self._set_timeout()
         self._end.sendall(data)
 
     def recv_into(self, buffer: memoryview) -> int:
-        self._hurry()
+        self._set_timeout()
         return self._end.recv_into(buffer)
 
-    def _hurry(self) -> None:
+    def _set_timeout(self) -> None:
         left_s = self._ends_at - monotonic()
         if left_s <= 0:
             raise TimeoutError
         self._end.settimeout(left_s)
 
 
-def understood(said: wire.FromChild) -> wire.Answer:
-    """`said` when it is an answer; RunnerError when the model raised."""
-    if isinstance(said, wire.Answer):
-        return said
-    if isinstance(said, wire.Failed) and said.is_fatal:
-        raise RunnerLostError(said.message)
-    raise RunnerError(_reason(said))
+def answer_or_raise(message: wire.FromChild) -> wire.Answer:
+    """`message` when it is an answer; raises RunnerError when the model raised."""
+    if isinstance(message, wire.Answer):
+        return message
+    if isinstance(message, wire.Failed) and message.is_fatal:
+        raise RunnerLostError(message.message)
+    raise RunnerError(_reason(message))
 
 
-def predictions(said: wire.Answer) -> Predictions:
-    """The numbers in `said`; RunnerError when there are none."""
+def predictions(answer: wire.Answer) -> Predictions:
+    """The numbers in `answer`; raises RunnerError when there are none."""
     try:
-        return wire.predictions_of(said)
+        return wire.predictions_of(answer)
     except wire.WireError as error:
         raise RunnerError(str(error)) from error
 
@@ -235,12 +237,12 @@ def predictions(said: wire.Answer) -> Predictions:
 _MEMORY_FIX = "If it needs more memory, raise SERVING_CHILD_MEMORY_MB."
 
 
-def _reason(said: wire.FromChild) -> str:
-    return said.message if isinstance(said, wire.Failed) else "it answered something else"
+def _reason(message: wire.FromChild) -> str:
+    return message.message if isinstance(message, wire.Failed) else "it answered something else"
 
 
-def _fix(said: wire.FromChild) -> str:
-    reason = _reason(said)
+def _fix(message: wire.FromChild) -> str:
+    reason = _reason(message)
     if reason.startswith("MemoryError"):
         return _MEMORY_FIX
     if reason.startswith("ModuleNotFoundError"):

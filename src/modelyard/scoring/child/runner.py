@@ -20,11 +20,11 @@ from modelyard.scoring.child.supervision import Pace
 from modelyard.scoring.runner import Predictions, RunnerError, RunnerLostError
 
 _LARGEST_PART_ROWS = 8192
-_WORN = 0.9
-"""A child that holds this part of its memory limit is replaced before an allocation fails."""
+_FULL_SHARE = 0.9
+"""A child that holds this share of its memory limit is replaced before an allocation fails."""
 
 Columns = Mapping[str, wire.Array]
-Done = Callable[[Predictions | RunnerError], None]
+PredictionsCallback = Callable[[Predictions | RunnerError], None]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class RunnerLimits:
     call_s: float
 
     def seconds(self, rows: int) -> float:
-        """What a call may take: rows may come one after the other, but not without end."""
+        """What a call may take: each row its time, up to the limit of a call."""
         return min(self.call_s, self.row_s * rows)
 
 
@@ -119,20 +119,20 @@ class ChildRunner:
         child = self._pool.free(self._limits.call_s)
         started = perf_counter()
         try:
-            said = child.ask(wire.ask(columns, self._names), self._limits.seconds(rows))
+            answer = child.ask(wire.ask(columns, self._names), self._limits.seconds(rows))
         except RunnerLostError as error:
             self._pace.record(rows, perf_counter() - started)
             self._pool.lose(child, str(error))
             raise
-        return self._understood(child, said, rows, perf_counter() - started)
+        return self._predictions_of(child, answer, rows, perf_counter() - started)
 
     # -- for the event loop ----------------------------------------------------------------------
 
-    def attend(self, wake: Callable[[], None]) -> None:
-        """From the event loop, once: `wake` is called in it when `begin` may be possible again."""
+    def subscribe(self, wake: Callable[[], None]) -> None:
+        """Call `wake` in this event loop whenever `begin` may be possible again; once a runner."""
         self._loop = asyncio.get_running_loop()
         self._wake = wake
-        for child in self._pool.attend(self):
+        for child in self._pool.subscribe(self):
             self._open(child)
 
     @property
@@ -147,22 +147,22 @@ class ChildRunner:
 
     @property
     def is_absent(self) -> bool:
-        """Whether there is no child, and none that will be there soon."""
+        """Whether there is no child, and none is being started."""
         return self._pool.is_empty
 
-    def begin(self, columns: Columns, done: Done) -> None:
-        """Let an idle child predict; `done` is called with what comes of it."""
+    def begin(self, columns: Columns, done: PredictionsCallback) -> None:
+        """Let an idle child predict; `done` is called with the predictions or the error."""
         child, channel = next(item for item in self._channels.items() if item[1].is_idle)
         rows = len(columns[self._names[0]])
         started = perf_counter()
 
-        def answered(said: wire.Answer | RunnerError) -> None:
-            if isinstance(said, RunnerError):
+        def answered(answer: wire.Answer | RunnerError) -> None:
+            if isinstance(answer, RunnerError):
                 self._pace.record(rows, perf_counter() - started)
-                done(said)
+                done(answer)
                 return
             try:
-                result = self._understood(child, said, rows, perf_counter() - started)
+                result = self._predictions_of(child, answer, rows, perf_counter() - started)
             except RunnerError as error:
                 done(error)
             else:
@@ -170,24 +170,24 @@ class ChildRunner:
 
         channel.ask(wire.ask(columns, self._names), self._limits.seconds(rows), answered)
 
-    def born(self, child: ChildProcess) -> None:
-        """The pool has a new child."""
+    def child_started(self, child: ChildProcess) -> None:
+        """Open a channel to `child`."""
         self._in_loop(self._open, child)
 
-    def gone(self, child: ChildProcess) -> None:
-        """A child has ended."""
+    def child_ended(self, child: ChildProcess) -> None:
+        """Close its channel."""
         self._in_loop(self._drop, child)
 
-    def retired(self, child: ChildProcess) -> None:
-        """A child has a successor."""
+    def child_replaced(self, child: ChildProcess) -> None:
+        """Close its channel once it has answered, and end it."""
         self._in_loop(self._retire, child)
 
     def failed(self) -> None:
-        """A child could not be started."""
+        """Let waiting requests see whether any child is left."""
         self._in_loop(self._wake)
 
     def _in_loop(self, call: Callable[..., None], *arguments: ChildProcess) -> None:
-        assert self._loop is not None  # it attends
+        assert self._loop is not None  # it has subscribed
         with suppress(RuntimeError):  # the loop has ended, and the server with it
             self._loop.call_soon_threadsafe(call, *arguments)
 
@@ -209,11 +209,13 @@ class ChildRunner:
         else:
             channel.retire()
 
-    def _understood(
-        self, child: ChildProcess, said: wire.Answer, rows: int, seconds: float
+    def _predictions_of(
+        self, child: ChildProcess, answer: wire.Answer, rows: int, seconds: float
     ) -> Predictions:
         self._pace.record(rows, seconds)
         limit = self._limits.memory_bytes
-        if limit and said.resident_bytes > _WORN * limit:
-            self._pool.wear(child, f"it holds {said.resident_bytes >> 20} MiB of {limit >> 20}")
-        return as_predictions(predictions(said), rows, self._output)
+        if limit and answer.resident_bytes > _FULL_SHARE * limit:
+            self._pool.replace_child(
+                child, f"it holds {answer.resident_bytes >> 20} MiB of {limit >> 20}"
+            )
+        return as_predictions(predictions(answer), rows, self._output)

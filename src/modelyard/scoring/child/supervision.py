@@ -1,4 +1,4 @@
-"""How often a model's children may die, and how many rows one of them should be given at once."""
+"""How often a model's children may die, and how many rows to give one of them at once."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class Deaths:
         self._times: deque[float] = deque()
 
     def record(self) -> None:
-        """One died."""
+        """Count a death."""
         self._times.append(self._clock())
 
     @property
     def count(self) -> int:
-        """How many died lately."""
+        """Deaths within the window."""
         while self._times and self._times[0] < self._clock() - WINDOW_S:
             self._times.popleft()
         return len(self._times)
 
     @property
     def are_too_many(self) -> bool:
-        """Whether the model is to blame, and not an accident."""
+        """Whether the model is to blame rather than an accident."""
         return self.count >= TOO_MANY
 
     @property

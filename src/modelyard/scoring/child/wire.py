@@ -1,4 +1,4 @@
-"""What the server and a child say to each other over a socket.
+"""The messages between the server and a child, over a socket.
 
 A message is its length, 4 bytes little-endian, and a MessagePack array; columns and predictions
 travel as their own bytes. Nothing here can carry code: the server does not trust a child.
@@ -23,7 +23,7 @@ Array = npt.NDArray[Any]
 
 
 class WireError(Exception):
-    """The other side said something that is no message."""
+    """The other side sent something that is no message."""
 
 
 class Load(msgspec.Struct, tag=True, array_like=True):
@@ -35,8 +35,8 @@ class Load(msgspec.Struct, tag=True, array_like=True):
 class Loaded(msgspec.Struct, tag=True, array_like=True):
     """It is loaded.
 
-    `classes` are those of a classifier that tells probabilities, else empty; `only_labels` says
-    that it is a classifier that tells none.
+    `classes` are those of a classifier with probabilities, else empty; `only_labels` marks a
+    classifier without.
     """
 
     description: str
@@ -45,11 +45,11 @@ class Loaded(msgspec.Struct, tag=True, array_like=True):
 
 
 class Bind(msgspec.Struct, tag=True, array_like=True):
-    """What will come, and what is wanted.
+    """Which columns to expect, and what to answer.
 
     Columns come in the order of `names`, to be cast to `dtypes`; the model takes them as one
     matrix of `matrix_dtype` when that is not empty. `class_order` picks and orders the columns of
-    the probabilities; when it is empty the model's own prediction is wanted.
+    the probabilities; when it is empty the model's own prediction is the answer.
     """
 
     names: list[str]
@@ -59,7 +59,7 @@ class Bind(msgspec.Struct, tag=True, array_like=True):
 
 
 class Bound(msgspec.Struct, tag=True, array_like=True):
-    """Questions may come."""
+    """Ready for questions."""
 
 
 class Column(msgspec.Struct, array_like=True):
@@ -136,11 +136,11 @@ class Readable(Protocol):
     """What `receive` needs of a blocking socket."""
 
     def recv_into(self, buffer: memoryview, /) -> int:
-        """Wait for bytes; how many came, 0 when the other side has gone."""
+        """Wait for bytes; returns how many came, 0 when the other side has closed."""
 
 
 def receive(end: Readable) -> bytearray | None:
-    """The next message's body from `end`; None when the other side has gone."""
+    """The next message's body from `end`; None when the other side has closed."""
     head = _receive_exactly(end, HEAD_BYTES)
     return None if head is None else _receive_exactly(end, body_bytes(head))
 
@@ -187,12 +187,12 @@ def answer(predictions: Array, resident_bytes: int) -> Answer:
     return Answer(predictions.dtype.str, list(predictions.shape), data, resident_bytes)
 
 
-def predictions_of(said: Answer) -> Array:
-    """The predictions in `said`, read-only; raises WireError when they are no array of numbers."""
+def predictions_of(answer: Answer) -> Array:
+    """The predictions in `answer`, read-only; raises WireError when they are no numbers."""
     try:
-        dtype = np.dtype(said.dtype)
-        if dtype.kind not in "biuf" or min(said.shape, default=-1) < 0:
-            raise WireError(f"predictions of the type {said.dtype[:20]}")
-        return np.frombuffer(said.data, dtype=dtype).reshape(said.shape)
+        dtype = np.dtype(answer.dtype)
+        if dtype.kind not in "biuf" or min(answer.shape, default=-1) < 0:
+            raise WireError(f"predictions of the type {answer.dtype[:20]}")
+        return np.frombuffer(answer.data, dtype=dtype).reshape(answer.shape)
     except (TypeError, ValueError) as error:
         raise WireError(f"predictions that are no array: {error}") from error

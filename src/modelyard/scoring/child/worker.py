@@ -1,4 +1,4 @@
-"""A child's main loop: it loads one model and answers questions until the server is gone.
+"""A child's main loop: it loads one model and answers questions until the server closes.
 
 `python -m modelyard.scoring.child.worker FRONT BACK LIFELINE MEMORY_BYTES`: file numbers of two
 sockets and a pipe. The event loop asks at the front, threads with large batches ask at the back;
@@ -30,7 +30,7 @@ class Worker:
         self._model: ChildModel | None = None
 
     def handle(self, message: wire.ToChild) -> wire.FromChild:
-        """The answer to `message`; whatever the model raises is an answer too."""
+        """The answer to `message`; an exception of the model is an answer too."""
         try:
             if isinstance(message, wire.Load):
                 self._model = model = ChildModel(Path(message.folder))
@@ -50,11 +50,13 @@ class Worker:
         except MemoryError:
             return wire.Failed("MemoryError: the child's memory limit is reached", is_fatal=True)
         except BaseException as error:  # noqa: BLE001 - sys.exit() in a model is a failed answer
-            return wire.Failed(_told(error))
+            lines = str(error).strip().splitlines()
+            text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
+            return wire.Failed(text[:_LONGEST_MESSAGE])
 
 
 def serve(worker: Worker, ends: list[socket.socket]) -> None:
-    """Answer whoever asks at one of `ends`, until one of them is closed on the other side."""
+    """Answer questions from each of `ends`, until the server closes one of them."""
     poll = select.poll()
     by_number = {end.fileno(): end for end in ends}
     for number in by_number:
@@ -65,12 +67,6 @@ def serve(worker: Worker, ends: list[socket.socket]) -> None:
             if body is None:
                 return
             by_number[number].sendall(wire.frame(worker.handle(wire.parse_to_child(body))))
-
-
-def _told(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-    return text[:_LONGEST_MESSAGE]
 
 
 def main(arguments: list[str]) -> int:

@@ -1,11 +1,11 @@
 """Takes the leading encoders of categories out of an ONNX graph, so that codes can be fed to it.
 
 For many rows, onnxruntime's own strings cost more than all of preprocessing: each is copied out of
-Python, hashed and looked up. A column that comes as codes needs none of that. The graph's
-`LabelEncoder` is read, removed, and done by `Encoder` here, once for each different string.
+Python, hashed and looked up. A column that comes as codes needs none of that. So the graph's
+`LabelEncoder` is removed, and `Encoder` does its work here, once for each different string.
 
-What is not exactly the expected form is left as it is. The serving image has no `onnx`; the field
-numbers here are those of its onnx.proto.
+A graph that is not exactly of the expected form is left as it is. The serving image has no `onnx`;
+the field numbers here are those of its onnx.proto.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _encoder(node: memoryview) -> tuple[str, Encoder] | None:
 
 
 def _is_leading(found: tuple[str, Encoder], node: Field, parts: list[Field]) -> bool:
-    """Whether the encoder takes an input of the graph that nothing else knows of."""
+    """Whether the encoder takes an input of the graph that no other node uses."""
     name, encoder = found
     known = name.encode()
     others = [p for p in parts if p is not node and p.number in (_NODE, _OUTPUT)]
@@ -134,17 +134,15 @@ def _is_leading(found: tuple[str, Encoder], node: Field, parts: list[Field]) -> 
 
 
 def _mentions(node: memoryview, name: bytes) -> bool:
-    """Whether a node takes `name`; one within a graph of its own counts wherever it stands."""
+    """Whether a node takes `name`; anywhere within a subgraph counts."""
     for field in fields(node):
         if field.number == _NODE_INPUT and field.value == name:
             return True
-        if field.number == _ATTRIBUTE and _has_graph(field.value) and name in bytes(field.value):
-            return True
+        if field.number == _ATTRIBUTE and name in bytes(field.value):
+            has_subgraph = any(inner.number in _GRAPHS for inner in fields(field.value))
+            if has_subgraph:
+                return True
     return False
-
-
-def _has_graph(attribute: memoryview) -> bool:
-    return any(field.number in _GRAPHS for field in fields(attribute))
 
 
 def _name_of(info: memoryview) -> str:

@@ -178,7 +178,9 @@ def _packer(feature: Feature) -> Callable[[list[Any]], npt.NDArray[Any] | None]:
             return partial(_numbers, feature, "d" if feature.type is FeatureType.NUMBER else "q")
         case FeatureType.BOOLEAN:
             return lambda values: np.frombuffer(bytes(values), np.bool_)
-        case FeatureType.CATEGORY if _has_few(feature):
+        case FeatureType.CATEGORY if (
+            not feature.allow_unknown and len(feature.categories) <= _BYTE_CODES
+        ):
             codes = {value: code for code, value in enumerate(feature.categories)}
             return lambda v: Encoded(feature.categories, _codes(codes, v)).as_column()
         case _:
@@ -196,11 +198,6 @@ def _numbers(feature: Feature, code: str, values: list[Any]) -> npt.NDArray[Any]
     is_low = low is not None and column.min().item() < low
     is_high = high is not None and column.max().item() > high
     return None if is_low or is_high else column
-
-
-def _has_few(feature: Feature) -> bool:
-    """Whether its codes fit into bytes."""
-    return not feature.allow_unknown and len(feature.categories) <= _BYTE_CODES
 
 
 def _codes(codes: Mapping[str, int], values: list[str]) -> npt.NDArray[np.uint8]:

@@ -86,7 +86,7 @@ class _Queue:
         self._asked = 0
         self._expected = 0
         self._last_call_s = 0.0
-        runner.attend(self._wake)
+        runner.subscribe(self._wake)
 
     def add(self, table: Table) -> asyncio.Future[Predictions]:
         """Predictions for the rows of `table`, when their turn has come."""
