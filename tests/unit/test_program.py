@@ -13,7 +13,7 @@ import sys
 import pytest
 
 from modelyard.errors import ExitCode, ModelyardError
-from support.host_python import ROOT, imported_packages, oldest_python
+from support.host_python import ROOT, oldest_python
 
 RAISE = "raise ConfigError('expected a, found b', fix='write a')"
 UNTIL_STOPPED = """try:
@@ -100,11 +100,6 @@ def test_a_result_is_the_exit_code_and_a_defect_keeps_its_traceback(body: str, c
     _, err = process.communicate(timeout=60)
     assert process.returncode == code
     assert ("Traceback" in err) == (code == 1)
-
-
-@pytest.mark.parametrize("name", ["errors", "program"])
-def test_it_parses_with_python_3_8_and_imports_the_standard_library_only(name: str):
-    assert imported_packages(ROOT / f"src/modelyard/{name}.py") <= {"modelyard.errors"}
 
 
 def test_every_error_has_a_code_of_the_table():

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import IO, Annotated
 
@@ -15,8 +16,12 @@ from modelyard.cli.connection import JsonOption, ModelOption, open_registry
 from modelyard.cli.output import show_json
 from modelyard.errors import ConfigError, ReproductionError
 from modelyard.reproduction.advice import advise
-from modelyard.reproduction.reproduce import GRAPH_FILE, Reproduction, is_checkout
-from modelyard.reproduction.reproduce import reproduce as reproduce_version
+from modelyard.reproduction.reproduce import (
+    GRAPH_FILE,
+    Reproduction,
+    is_checkout,
+    reproduce_version,
+)
 from modelyard.settings import ReproductionSettings, read_settings
 
 
@@ -46,8 +51,8 @@ def reproduce(
     settings = read_settings(ReproductionSettings)
     root = Path.cwd()
     with open_registry(model) as (registry, name), _open(code) as archive:
-        say = _to_stderr if as_json else typer.echo
-        found = reproduce_version(registry, name, version, root, settings, say, archive)
+        echo = partial(typer.echo, err=as_json)
+        found = reproduce_version(registry, name, version, root, settings, echo, archive)
     if as_json:
         show_json({"identical": found.identical, **asdict(found)})
     if not found.identical:
@@ -71,13 +76,9 @@ def _open(code: str) -> Iterator[IO[bytes] | None]:
         yield file
 
 
-def _to_stderr(line: str) -> None:
-    typer.echo(line, err=True)
-
-
 def _not_the_same(name: str, found: Reproduction, *, in_checkout: bool) -> ReproductionError:
-    first = found.first_difference()
-    lines = [f"  {difference.sentence()}" for difference in found.files]
+    first = found.first_mismatch()
+    lines = [f"  {mismatch.sentence()}" for mismatch in found.files]
     if found.weights:
         lines.append(f"  {GRAPH_FILE}: {found.weights}")
     cause = (

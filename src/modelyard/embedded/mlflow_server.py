@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import httpx
 
-from modelyard.embedded.processes import Processes
+from modelyard.embedded.processes import ChildProcesses
 
 START_TIMEOUT_S = 120.0
 _PROBE_TIMEOUT_S = 2.0
@@ -15,7 +15,7 @@ _SETTINGS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECU
 
 
 def start_mlflow(
-    processes: Processes,
+    processes: ChildProcesses,
     port: int,
     records: str,
     artifacts: str,
@@ -26,7 +26,7 @@ def start_mlflow(
     Args:
         records: URI of the database.
         artifacts: folder or s3:// address behind the server's artifact proxy.
-        environment: what the server needs beside this, keys of the store for example.
+        environment: what the server needs besides, keys of the store for example.
 
     Raises:
         StartError: it did not come up.
@@ -37,11 +37,11 @@ def start_mlflow(
     url = f"http://127.0.0.1:{port}"
     probe = f"{url}/api/2.0/mlflow/experiments/search?max_results=1"
     settings = {**_SETTINGS, **(environment or {})}
-    processes.start("mlflow", command, settings, lambda: answers(probe), START_TIMEOUT_S)
+    processes.start("mlflow", command, settings, lambda: is_up(probe), START_TIMEOUT_S)
     return url
 
 
-def answers(url: str) -> bool:
+def is_up(url: str) -> bool:
     """Whether `url` answers 200."""
     try:
         return httpx.get(url, timeout=_PROBE_TIMEOUT_S).status_code == httpx.codes.OK

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -43,8 +44,8 @@ def require_free_port(port: int, variable: str) -> None:
             ) from error
 
 
-class Processes:
-    """The children of one run. Leaving the block stops them, the last one started first."""
+class ChildProcesses:
+    """The children of one run. Leaving the block stops them, the one started last first."""
 
     def __init__(self, log_folder: Path) -> None:
         self._log_folder = log_folder
@@ -61,7 +62,15 @@ class Processes:
         traceback: TracebackType | None,
     ) -> None:
         for _, process in reversed(self._running):
-            _stop(process)
+            # the child and its own children: SIGTERM, then SIGKILL to what is left after a while
+            with suppress(ProcessLookupError):  # the group is empty
+                for number in (signal.SIGTERM, signal.SIGKILL):
+                    deadline = time.monotonic() + _STOP_TIMEOUT_S
+                    os.killpg(process.pid, number)
+                    while time.monotonic() < deadline:
+                        process.poll()  # a child that ended stays in its group until it is asked
+                        os.killpg(process.pid, 0)
+                        time.sleep(_POLL_S / 5)
 
     def start(
         self,
@@ -91,9 +100,9 @@ class Processes:
         deadline = time.monotonic() + timeout_s
         while not ready():
             if (code := process.poll()) is not None:
-                raise StartError(f"{name} ended with exit code {code}:\n{_tail(log)}")
+                raise StartError(f"{name} ended with exit code {code}:\n{last_lines(log)}")
             if time.monotonic() > deadline:
-                raise StartError(f"{name} was not ready within {timeout_s:g} s:\n{_tail(log)}")
+                raise StartError(f"{name} was not ready within {timeout_s:g} s:\n{last_lines(log)}")
             time.sleep(_POLL_S)
 
     def run(
@@ -114,13 +123,13 @@ class Processes:
         """Wait until one of the children ends by itself.
 
         Raises:
-            StartError: always; they are to run until they are stopped.
+            StartError: always; they should run until they are stopped.
         """
         while True:
             for name, process in self._running:
                 if (code := process.poll()) is not None:
                     raise StartError(
-                        f"{name} ended with exit code {code}:\n{_tail(self._log(name))}"
+                        f"{name} ended with exit code {code}:\n{last_lines(self._log(name))}"
                     )
             time.sleep(_POLL_S)
 
@@ -134,20 +143,7 @@ def inherited(environment: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, "PATH": path, **environment}
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """SIGTERM to the child and its own children, SIGKILL to what is left after a while."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        deadline = time.monotonic() + _STOP_TIMEOUT_S
-        try:
-            os.killpg(process.pid, number)
-            while time.monotonic() < deadline:
-                process.poll()  # a child that ended stays in its group until it is asked
-                os.killpg(process.pid, 0)
-                time.sleep(_POLL_S / 5)
-        except ProcessLookupError:  # nobody is left in the group
-            return
-
-
-def _tail(log: Path) -> str:
+def last_lines(log: Path) -> str:
+    """The end of a log file, indented."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return "\n".join(f"  {line}" for line in lines[-_LOG_TAIL_LINES:])

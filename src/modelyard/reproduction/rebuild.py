@@ -1,7 +1,7 @@
-"""Training again, exactly as the container does, against an MLflow that is thrown away afterwards.
+"""Training again, exactly as the container does, against an MLflow that is thrown away.
 
-The recorded code runs unchanged: it sees a registry, registers a version in it, and never hears of
-the real one. So no alias can move and no version can appear there.
+The recorded code runs unchanged: it sees a registry, registers a version in it, and does not
+know the real one. So no alias can move and no version can appear there.
 """
 
 from __future__ import annotations
@@ -12,12 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from modelyard.embedded.mlflow_server import start_mlflow
-from modelyard.embedded.processes import Processes, inherited
-from modelyard.errors import ReproductionError
+from modelyard.embedded.processes import ChildProcesses, inherited, last_lines
+from modelyard.errors import ExitCode, ReproductionError
 from modelyard.registry import RegistryClient
-
-_LOG_LINES = 15
-_DATA_EXIT_CODE = 4
 
 
 def rebuild(
@@ -43,54 +40,43 @@ def rebuild(
     """
     (code / "reproduced.yaml").write_text(config, encoding="utf-8")
     ranks = [] if processes == "1" else ["--processes", processes]
-    with Processes(scratch / "logs") as servers:
-        url = _start_mlflow(servers, scratch)
+    command = ["sh", str(code / "entrypoint.sh"), "--config", str(code / "reproduced.yaml")]
+    with ChildProcesses(scratch / "logs") as servers:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        records = f"sqlite:///{scratch / 'mlflow.db'}"
+        url = start_mlflow(servers, port, records, str(scratch / "artifacts"))
+        isolated = {
+            "ENTRYPOINT_JOB": "train",
+            "MLFLOW_TRACKING_URI": url,
+            "PYTHONPATH": str(code / "src"),
+            "TRAINING_STATE_DIR": str(scratch / "state"),
+            "WORKSPACE": str(scratch / "workspace"),
+        }
         log = scratch / "logs/training.log"
-        command = ["sh", str(code / "entrypoint.sh"), "--config", str(code / "reproduced.yaml")]
         with log.open("wb") as output:
             done = subprocess.run(  # noqa: S603 - our own words, no shell
                 [*command, "--set", "promote=never", *ranks],
                 cwd=code,
-                env=inherited({**environment, **_isolated(code, scratch, url)}),
+                env=inherited({**environment, **isolated}),
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 check=False,
             )
+        if done.returncode == ExitCode.DATA:
+            raise ReproductionError(
+                f"Its data could not be fetched (exit code {done.returncode}):\n{last_lines(log)}",
+                fix="The stack's own store is reached from its containers only: make reproduce "
+                "VERSION=…; any other: DVC_REMOTE_URL and its credentials, as for the training.",
+            )
         if done.returncode != 0:
-            raise _failed(done.returncode, log)
+            raise ReproductionError(
+                f"Training it failed (exit code {done.returncode}):\n{last_lines(log)}"
+            )
         with RegistryClient(url) as registry:
             version = next(registry.versions(name))
             folder = scratch / "rebuilt"
             registry.download(version, folder)
     return folder
-
-
-def _isolated(code: Path, scratch: Path, mlflow_url: str) -> dict[str, str]:
-    return {
-        "ENTRYPOINT_JOB": "train",
-        "MLFLOW_TRACKING_URI": mlflow_url,
-        "PYTHONPATH": str(code / "src"),
-        "TRAINING_STATE_DIR": str(scratch / "state"),
-        "WORKSPACE": str(scratch / "workspace"),
-    }
-
-
-def _start_mlflow(processes: Processes, scratch: Path) -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    records = f"sqlite:///{scratch / 'mlflow.db'}"
-    return start_mlflow(processes, port, records, str(scratch / "artifacts"))
-
-
-def _failed(code: int, log: Path) -> ReproductionError:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-_LOG_LINES:]
-    said = "\n".join(f"  {line}" for line in lines)
-    if code != _DATA_EXIT_CODE:
-        return ReproductionError(f"Training it failed (exit code {code}):\n{said}")
-    return ReproductionError(
-        f"Its data could not be fetched (exit code {code}):\n{said}",
-        fix="The stack's own store is reached from its containers only: make reproduce VERSION=…; "
-        "any other: DVC_REMOTE_URL and its credentials, as for the training.",
-    )

@@ -4,33 +4,32 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from modelyard.errors import DataError, ReproductionError
 from modelyard.machine import machine_tags
+from modelyard.program import Echo
 from modelyard.provenance import DIRTY_MARK, PROCESSES_TAG, package_list
 from modelyard.registry import RegistryClient
 from modelyard.registry.lineage import CONFIG_FILE, Lineage, read_lineage
 from modelyard.registry.manifest import FILE_NAME as MANIFEST_FILE
 from modelyard.reproduction.advice import advise
 from modelyard.reproduction.comparison import (
-    Difference,
+    Mismatch,
     compare_files,
     compare_machines,
     compare_packages,
 )
 from modelyard.reproduction.rebuild import rebuild
-from modelyard.reproduction.source import Source, lay_out
+from modelyard.reproduction.source import CodeSource, lay_out
 from modelyard.reproduction.weights import describe_difference
 from modelyard.settings import ReproductionSettings
 from modelyard.source_tree import git
 from modelyard.training.data.objects import OBJECTS_FILE, find_objects
 from modelyard.training.experiment import is_in_store
-
-Say = Callable[[str], None]
 
 _CONTAINER_CACHE = Path("/var/cache/dvc")
 GRAPH_FILE = "model.onnx"
@@ -39,15 +38,15 @@ _DATA_TAGS = ("data.path", "data.md5", "data.size_bytes")
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came out. `circumstances` differ around the training, `files` in its result.
+    """The result. `circumstances` differ around the training, `files` in what it made.
 
     `weights` says how far the two graphs are apart, where they are not the same. `commit` is the
     one that was trained again.
     """
 
     version: str
-    circumstances: tuple[Difference, ...]
-    files: tuple[Difference, ...]
+    circumstances: tuple[Mismatch, ...]
+    files: tuple[Mismatch, ...]
     compared: Mapping[str, str]
     weights: str = ""
     commit: str = ""
@@ -57,18 +56,18 @@ class Reproduction:
         """Whether every file that can be the same is the same."""
         return not self.files
 
-    def first_difference(self) -> Difference:
+    def first_mismatch(self) -> Mismatch:
         """The likeliest cause: what differed before the training, else the first file."""
         return (*self.circumstances, *self.files)[0]
 
 
-def reproduce(
+def reproduce_version(
     registry: RegistryClient,
     name: str,
     number: str,
     root: Path,
     settings: ReproductionSettings,
-    say: Say,
+    echo: Echo,
     code_archive: IO[bytes] | None = None,
 ) -> Reproduction:
     """Rebuild version `number` of `name` and compare it with the registered files.
@@ -77,8 +76,8 @@ def reproduce(
 
     Args:
         root: the checkout or the image's folder.
-        say: told each step, a line at a time.
-        code_archive: the recorded code as tar, where no git is that has it.
+        echo: shows each step, a line at a time.
+        code_archive: the recorded code as tar, where there is no git that has it.
 
     Raises:
         RegistryError: the registry does not answer, or has no such version.
@@ -93,27 +92,36 @@ def reproduce(
         code.mkdir()
         built_from = settings.git_commit.removesuffix(DIRTY_MARK)
         source = lay_out(tags, root, built_from, code, code_archive)
-        say(f"code      {source.said}")
-        say(f"data      {tags['data.path']}, md5 {tags['data.md5']}")
+        echo(f"code      {source.where}")
+        echo(f"data      {tags['data.path']}, md5 {tags['data.md5']}")
         _check_objects(lineage)
-        circumstances = tuple(_circumstances(lineage, source))
-        for difference in circumstances:
-            say(f"differs   {difference.sentence()}")
+        circumstances = (
+            *([Mismatch("code", source.recorded, source.now)] if source.recorded else []),
+            *compare_packages(lineage.packages, package_list().split()),
+            *compare_machines(tags, machine_tags()),
+        )
+        for mismatch in circumstances:
+            echo(f"differs   {mismatch.sentence()}")
         if source.recorded:
-            say(
-                "          so that it cannot be the same; trained all the same, to see what differs"
-            )
+            echo("          so it cannot be the same; trained all the same, to see what differs")
         processes = tags.get(PROCESSES_TAG, "1")
         ranks = "" if processes == "1" else f" by {processes} processes, as it was"
-        say(f"training  against an MLflow of its own{ranks}; this takes as long as it took then")
+        echo(f"training  against an MLflow of its own{ranks}; this takes as long as it took then")
         environment = _environment(tags, source, settings, root, scratch)
         try:
             rebuilt = rebuild(code, lineage.config, environment, name, scratch, processes)
         except ReproductionError as error:
-            raise _with_cause(error, circumstances, number, source.commit, root) from error
+            if not circumstances:
+                raise
+            first = circumstances[0]
+            advice = advise(first, number, source.commit, in_checkout=is_checkout(root))
+            raise ReproductionError(
+                f"{error.detail}\nThe first thing that differs is {first.sentence()}.",
+                fix=error.fix or advice,
+            ) from error
         files = tuple(compare_files(lineage.files, rebuilt))
         weights = ""
-        if any(difference.what == GRAPH_FILE for difference in files):
+        if any(mismatch.what == GRAPH_FILE for mismatch in files):
             registered = scratch / GRAPH_FILE
             registry.fetch_file(lineage.version, GRAPH_FILE, registered)
             weights = describe_difference(registered, rebuilt / GRAPH_FILE)
@@ -121,23 +129,8 @@ def reproduce(
 
 
 def is_checkout(root: Path) -> bool:
-    """Whether this is a checkout, or a folder of one, and no image."""
+    """Whether this is a checkout, or a folder of one, and not an image."""
     return bool(git(root, "rev-parse", "HEAD"))
-
-
-def _with_cause(
-    error: ReproductionError,
-    circumstances: Sequence[Difference],
-    number: str,
-    commit: str,
-    root: Path,
-) -> ReproductionError:
-    if not circumstances:
-        return error
-    first = circumstances[0]
-    cause = f"The first thing that differs is {first.sentence()}."
-    fix = error.fix or advise(first, number, commit, in_checkout=is_checkout(root))
-    return ReproductionError(f"{error.detail}\n{cause}", fix=fix)
 
 
 def _check_record(lineage: Lineage) -> None:
@@ -156,33 +149,26 @@ def _check_record(lineage: Lineage) -> None:
 
 
 def _check_objects(lineage: Lineage) -> None:
-    """Raise ReproductionError when data that lie in a store are not there as they were."""
+    """Refuse data in a store that are not there as they were: ReproductionError."""
     uri, md5 = lineage.tags["data.path"], lineage.tags["data.md5"]
     if not is_in_store(uri):
-        return  # DVC fetches the very version, or says that it is gone
+        return  # DVC fetches exactly that version, or says that it is gone
     try:
         found = find_objects(uri)
     except DataError as error:
         raise ReproductionError(f"Its data are not available: {error.detail}") from error
     if found.md5 != md5:
         raise ReproductionError(
-            f"The data at {uri} are not those that it was trained on: the list of objects has md5 "
+            f"The data at {uri} are not what it was trained on: the list of objects has md5 "
             f"{found.md5}, recorded is {md5}.",
             fix=f"The run's artifact {OBJECTS_FILE} lists the objects as they were. A store with "
             "versioning still has them; put them back, and reproduce again.",
         )
 
 
-def _circumstances(lineage: Lineage, source: Source) -> list[Difference]:
-    found = [Difference("code", source.recorded, source.now)] if source.recorded else []
-    found += compare_packages(lineage.packages, package_list().split())
-    found += compare_machines(lineage.tags, machine_tags())
-    return found
-
-
 def _environment(
     tags: Mapping[str, str],
-    source: Source,
+    source: CodeSource,
     settings: ReproductionSettings,
     root: Path,
     scratch: Path,

@@ -15,8 +15,7 @@ from modelyard.config import dump_yaml
 from modelyard.errors import ReproductionError
 from modelyard.provenance import UNKNOWN
 from modelyard.recorded_code import (
-    Place,
-    Recorded,
+    RecordedCode,
     fetch_command,
     find_code,
     read_recorded,
@@ -31,11 +30,11 @@ _COMMIT_HEADER = "comment"  # where `git archive` names the commit
 
 
 @dataclass(frozen=True)
-class Source:
+class CodeSource:
     """Where the code was taken from; `recorded` and `now` where it is not the recorded one."""
 
     commit: str
-    said: str
+    where: str
     recorded: str = ""
     now: str = ""
 
@@ -46,7 +45,7 @@ def lay_out(
     image_commit: str,
     folder: Path,
     handed: IO[bytes] | None = None,
-) -> Source:
+) -> CodeSource:
     """Put the code that trained a version, and the pointer to its data file, into `folder`.
 
     Args:
@@ -59,7 +58,23 @@ def lay_out(
         ReproductionError: the code is not here, not handed over, and no checkout has its commit.
     """
     recorded = read_recorded(tags)
-    source = _lay_out_code(recorded, tags, root, image_commit, folder, handed)
+    is_here = bool(recorded.tree) and tree_id(root / FOLDER) == recorded.tree
+    if handed is None or is_here:
+        found = find_code(recorded, root)
+        if found is None:
+            raise _unavailable(recorded, tags, root, image_commit)
+        with tempfile.TemporaryFile() as archive:
+            write_archive(found, root, archive)
+            archive.seek(0)
+            _extract(archive, folder)
+        commit = found.commit
+    else:
+        commit = _extract(handed, folder)
+    if is_here:
+        where = f"as it is here: src/ is tree {recorded.tree[:_SHORT]}, as recorded"
+        source = CodeSource(recorded.commit or UNKNOWN, where)
+    else:
+        source = _describe(recorded, tags, commit, folder)
     data = folder / "data"
     shutil.rmtree(data, ignore_errors=True)
     data.mkdir()
@@ -70,34 +85,6 @@ def lay_out(
     pointer = dump_yaml({"outs": [{**out, "path": name}]})
     (data / f"{name}.dvc").write_text(pointer, encoding="utf-8")
     return source
-
-
-def _lay_out_code(
-    recorded: Recorded,
-    tags: Mapping[str, str],
-    root: Path,
-    image_commit: str,
-    folder: Path,
-    handed: IO[bytes] | None,
-) -> Source:
-    is_here = bool(recorded.tree) and tree_id(root / FOLDER) == recorded.tree
-    if handed is not None and not is_here:
-        return _describe(recorded, tags, _extract(handed, folder), folder)
-    place = find_code(recorded, root)
-    if place is None:
-        raise _unavailable(recorded, tags, root, image_commit)
-    _copy(place, root, folder)
-    if is_here:
-        said = f"as it is here: src/ is tree {recorded.tree[:_SHORT]}, as recorded"
-        return Source(recorded.commit or UNKNOWN, said)
-    return _describe(recorded, tags, place.commit, folder)
-
-
-def _copy(place: Place, root: Path, folder: Path) -> None:
-    with tempfile.TemporaryFile() as file:
-        write_archive(place, root, file)
-        file.seek(0)
-        _extract(file, folder)
 
 
 def _extract(file: IO[bytes], folder: Path) -> str:
@@ -124,26 +111,28 @@ def _within(archive: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
             names.append(str(PurePath(member.name).parent / member.linkname))
         is_known = member.isreg() or member.isdir() or member.issym()
         if not is_known or any(normpath(name).startswith(("/", "..")) for name in names):
-            raise tarfile.ExtractError(f"{member.name} is no file in it")
+            raise tarfile.ExtractError(f"{member.name} is not a file in it")
         yield member
 
 
-def _describe(recorded: Recorded, tags: Mapping[str, str], commit: str, folder: Path) -> Source:
+def _describe(
+    recorded: RecordedCode, tags: Mapping[str, str], commit: str, folder: Path
+) -> CodeSource:
     """What the code in `folder` is, by its content, beside what is on record."""
     found = tree_id(folder / FOLDER)
     where = f"commit {commit[:_SHORT]}" if commit else "code that no commit names"
     if recorded.tree and found == recorded.tree:
-        said = f"{where}, whose src/ is tree {found[:_SHORT]}, as recorded"
-        return Source(commit or recorded.commit or UNKNOWN, said)
+        where = f"{where}, whose src/ is tree {found[:_SHORT]}, as recorded"
+        return CodeSource(commit or recorded.commit or UNKNOWN, where)
     if recorded.commit and commit != recorded.commit:
-        return Source(commit or UNKNOWN, where, f"commit {recorded.commit[:_SHORT]}", where)
+        return CodeSource(commit or UNKNOWN, where, f"commit {recorded.commit[:_SHORT]}", where)
     if tags.get("git.dirty") == "true":
         changes = f"a dirty tree, with changes that were never committed ({_changed(tags)})"
-        return Source(commit, where, changes, f"{where} without them")
+        return CodeSource(commit, where, changes, f"{where} without them")
     if recorded.tree:
         here = f"{where}, with another src/"
-        return Source(commit, here, f"src/ as tree {recorded.tree[:_SHORT]}", here)
-    return Source(commit, where)
+        return CodeSource(commit, here, f"src/ as tree {recorded.tree[:_SHORT]}", here)
+    return CodeSource(commit, where)
 
 
 def _changed(tags: Mapping[str, str]) -> str:
@@ -155,7 +144,7 @@ def _changed(tags: Mapping[str, str]) -> str:
 
 
 def _unavailable(
-    recorded: Recorded, tags: Mapping[str, str], root: Path, image_commit: str
+    recorded: RecordedCode, tags: Mapping[str, str], root: Path, image_commit: str
 ) -> ReproductionError:
     if not recorded.commit and "git.tree" not in tags:
         return ReproductionError(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.embedded.processes import Processes, StartError, require_free_port
+from modelyard.embedded.processes import ChildProcesses, StartError, require_free_port
 from modelyard.errors import ConfigError
 
 # writes its own and its child's number, then both sleep
@@ -33,7 +33,7 @@ def _lives(number: int) -> bool:
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_leaving_the_block_stops_children_and_their_children(tmp_path: Path):
     numbers = tmp_path / "numbers"
-    with Processes(tmp_path / "logs") as processes:
+    with ChildProcesses(tmp_path / "logs") as processes:
         command = [sys.executable, "-c", _FAMILY, str(numbers)]
         processes.start("family", command, {}, numbers.exists, 30)
         family = [int(word) for word in numbers.read_text().split()]
@@ -44,7 +44,7 @@ def test_leaving_the_block_stops_children_and_their_children(tmp_path: Path):
 def test_a_server_that_ends_is_reported_with_the_end_of_its_log(tmp_path: Path):
     command = [sys.executable, "-c", "print('the reason'); raise SystemExit(3)"]
     with (
-        Processes(tmp_path) as processes,
+        ChildProcesses(tmp_path) as processes,
         pytest.raises(StartError, match=r"exit code 3:\n  the reason"),
     ):
         processes.start("broken", command, {}, lambda: False, 30)
@@ -52,12 +52,15 @@ def test_a_server_that_ends_is_reported_with_the_end_of_its_log(tmp_path: Path):
 
 def test_a_server_that_is_never_ready_is_reported_and_stopped(tmp_path: Path):
     command = [sys.executable, "-c", "import time; time.sleep(600)"]
-    with Processes(tmp_path) as processes, pytest.raises(StartError, match="was not ready within"):
+    with (
+        ChildProcesses(tmp_path) as processes,
+        pytest.raises(StartError, match="was not ready within"),
+    ):
         processes.start("slow", command, {}, lambda: False, 0.3)
 
 
 def test_a_child_that_ends_later_ends_the_wait(tmp_path: Path):
-    with Processes(tmp_path) as processes:
+    with ChildProcesses(tmp_path) as processes:
         command = [sys.executable, "-c", "import time; time.sleep(0.3); raise SystemExit(4)"]
         processes.start("brief", command, {}, lambda: True, 30)
         with pytest.raises(StartError, match="brief ended with exit code 4"):
@@ -66,7 +69,7 @@ def test_a_child_that_ends_later_ends_the_wait(tmp_path: Path):
 
 def test_a_step_that_fails_is_reported(tmp_path: Path):
     command = [sys.executable, "-c", "raise SystemExit(5)"]
-    with Processes(tmp_path) as processes, pytest.raises(StartError, match="exit code 5"):
+    with ChildProcesses(tmp_path) as processes, pytest.raises(StartError, match="exit code 5"):
         processes.run("step", command, dict(os.environ), tmp_path)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from modelyard.reproduction.advice import advise
-from modelyard.reproduction.comparison import Difference
+from modelyard.reproduction.comparison import Mismatch
 
-PACKAGE = Difference("package numpy", "2.4.5", "2.4.6")
+PACKAGE = Mismatch("package numpy", "2.4.5", "2.4.6")
 
 
 def test_another_package_is_mended_by_the_image_of_that_commits_locks():
@@ -22,7 +22,7 @@ def test_without_containers_it_is_the_environment_that_is_made_again():
 
 
 def test_code_and_machine_have_a_next_step_of_their_own():
-    code = advise(Difference("code", "a dirty tree", "commit c"), "2", "c", in_checkout=False)
-    assert "commits it, on any branch" in code
-    cpu = advise(Difference("CPU type", "A", "B"), "2", "c", in_checkout=False)
+    code = advise(Mismatch("code", "a dirty tree", "commit c"), "2", "c", in_checkout=False)
+    assert "commit it, on any branch" in code
+    cpu = advise(Mismatch("CPU type", "A", "B"), "2", "c", in_checkout=False)
     assert "the same CPU type" in cpu

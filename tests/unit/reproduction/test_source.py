@@ -10,8 +10,8 @@ import pytest
 
 from modelyard.errors import ReproductionError
 from modelyard.provenance import read_pointer
-from modelyard.recorded_code import Place, write_archive
-from modelyard.reproduction.source import Source, lay_out
+from modelyard.recorded_code import FoundCode, write_archive
+from modelyard.reproduction.source import CodeSource, lay_out
 from modelyard.source_tree import tree_id
 from support.repository import Repository, code_tags
 
@@ -37,11 +37,13 @@ def archive_of(repository: Repository, commit: str) -> io.BytesIO:
     """What `make reproduce` hands over."""
     path = repository.folder.parent / "archive.tar"
     with path.open("wb") as file:
-        write_archive(Place(commit), repository.root, file)
+        write_archive(FoundCode(commit), repository.root, file)
     return io.BytesIO(path.read_bytes())
 
 
-def in_image(tmp_path: Path, folder: Path, archive: io.BytesIO, found: dict[str, str]) -> Source:
+def in_image(
+    tmp_path: Path, folder: Path, archive: io.BytesIO, found: dict[str, str]
+) -> CodeSource:
     """Where there is no git, and other code."""
     (tmp_path / "app/src").mkdir(parents=True)
     (tmp_path / "app/src/a.py").write_text("x = 9\n")
@@ -75,7 +77,7 @@ def test_an_image_takes_the_commit_that_is_handed_over(
     source = in_image(tmp_path, folder, archive, wanted)
     assert (folder / "src/a.py").read_text() == "x = 1\n"
     assert (source.commit, source.recorded) == (repository.first, "")
-    assert f"commit {repository.first[:12]}, whose src/ is tree" in source.said
+    assert f"commit {repository.first[:12]}, whose src/ is tree" in source.where
 
 
 def test_an_image_that_has_the_code_itself_does_not_need_what_is_handed_over(

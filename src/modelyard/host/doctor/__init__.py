@@ -4,7 +4,6 @@
         --json                                     the same for programs
         --compose-file                             COMPOSE_FILE for training here, and no check
 
-Standard library only, and any Python from 3.8: it has to run before anything is installed.
-Looking (`host.py`) and judging (`checks.py`) are apart, so that the judgement is tested without a
+Looking (`facts.py`) and judging (`checks.py`) are apart, so that the judgement is tested without a
 host.
 """

@@ -11,8 +11,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from modelyard.errors import ExitCode
 from modelyard.host.doctor.checks import BASE_FILE, CPU_OVERLAY, Finding, can_use_gpu, judge
 from modelyard.host.doctor.facts import Facts, look, read_dotenv
+from modelyard.program import run_command
 
 OVERRIDE_FILE = "docker-compose.override.yml"
 
@@ -31,20 +33,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         has_override = (root / OVERRIDE_FILE).is_file()
         chosen = settings.get("COMPOSE_FILE", "")
         print(choose_compose_file(facts, chosen, has_override=has_override))
-        return 0
+        return ExitCode.DONE
     findings = judge(facts)
     failed = [finding for finding in findings if finding.needed and not finding.ok]
+    code = ExitCode.FAILED if failed else ExitCode.DONE
     if arguments.json:
         checks = [finding._asdict() for finding in findings]
         print(json.dumps({"ready": not failed, "checks": checks}, indent=2, ensure_ascii=False))
-        return 1 if failed else 0
+        return code
     print("\n".join(map(render, findings)))
-    print(f"\n{len(failed)} to mend" if failed else "\nready: docker compose up -d --wait")
-    return 1 if failed else 0
+    print(f"\n{len(failed)} to fix" if failed else "\nready: docker compose up -d --wait")
+    return code
 
 
 def render(finding: Finding) -> str:
-    """One line for what is well, three for what is not."""
+    """One line for what is as it should be, three for what is not."""
     if finding.ok:
         return f"ok    {finding.check:<10} {finding.found}"
     verdict, indent = "FAIL" if finding.needed else "note", " " * 17
@@ -64,4 +67,4 @@ def choose_compose_file(facts: Facts, chosen: str, *, has_override: bool) -> str
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

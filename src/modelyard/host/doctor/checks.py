@@ -1,11 +1,13 @@
-"""What the stack needs of a host, and what mends it where that is missing."""
+"""What the stack needs of a host, and what to do where that is missing."""
 
 from __future__ import annotations
 
 import re
 import sys
-from typing import Callable, NamedTuple, Sequence  # noqa: UP035 - Python 3.8
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+from modelyard.host.docker import INSTALL_URL
 from modelyard.host.doctor.facts import GATEWAY_FILE, OWN_STACK, Facts
 
 MIN_ENGINE = (24, 0)
@@ -17,7 +19,6 @@ FULL_DISK_GIB = 2  # below this nothing starts, whatever is built already
 BASE_FILE = "docker-compose.yml"
 CPU_OVERLAY = "docker-compose.cpu.yml"
 AIRPLAY_PORT = 5000
-INSTALL = "https://docs.docker.com/engine/install/"
 _GIB = 2**30
 
 
@@ -32,9 +33,6 @@ class Finding(NamedTuple):
     needed: bool = True  # False: the stack runs all the same, in a way that `fix` explains
 
 
-Check = Callable[[Facts], Sequence[Finding]]
-
-
 def can_use_gpu(facts: Facts) -> bool:
     """Whether the service `training` can start as it is, with its GPU reservation."""
     return facts.engine_knows_nvidia and _at_least(facts.gpu_driver, MIN_DRIVER)
@@ -44,7 +42,7 @@ def check_engine(facts: Facts) -> list[Finding]:
     """A Docker engine that answers and is new enough."""
     expected = f"a Docker engine, {_dotted(MIN_ENGINE)} or newer"
     if not facts.docker_cli:
-        found, fix = "no `docker` command", f"install Docker: {INSTALL}"
+        found, fix = "no `docker` command", f"install Docker: {INSTALL_URL}"
     elif facts.engine is None:
         found = facts.engine_error or "no answer"
         if "permission denied" in found.lower():
@@ -52,7 +50,7 @@ def check_engine(facts: Facts) -> list[Finding]:
         else:
             fix = "start it: Docker Desktop, or sudo systemctl start docker"
     else:
-        found, fix = facts.engine, f"update Docker: {INSTALL}"
+        found, fix = facts.engine, f"update Docker: {INSTALL_URL}"
     return [Finding("engine", _at_least(facts.engine, MIN_ENGINE), expected, found, fix)]
 
 
@@ -130,7 +128,7 @@ def check_replicas(facts: Facts) -> list[Finding]:
 
 
 def check_timeouts(facts: Facts) -> list[Finding]:
-    """The gateway waits longer than a server may take, or it asks another one in vain."""
+    """The gateway waits longer than a server may take, or it asks another one for nothing."""
     gateway = facts.settings["GATEWAY_SERVER_TIMEOUT_S"]
     server = facts.settings["SERVING_REQUEST_TIMEOUT_S"]
     waits, may_take = _seconds(gateway), _seconds(server)
@@ -140,7 +138,7 @@ def check_timeouts(facts: Facts) -> list[Finding]:
     return [Finding("timeouts", good, expected, found, "change one of the two in .env")]
 
 
-CHECKS: tuple[Check, ...] = (
+CHECKS: tuple[Callable[[Facts], Sequence[Finding]], ...] = (
     check_engine,
     check_compose,
     check_ports,
@@ -153,7 +151,7 @@ CHECKS: tuple[Check, ...] = (
 
 
 def judge(facts: Facts) -> list[Finding]:
-    """Every check's findings, in the order in which they are worth mending."""
+    """Every check's findings, in the order in which they are worth fixing."""
     return [finding for check in CHECKS for finding in check(facts)]
 
 

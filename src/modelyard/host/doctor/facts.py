@@ -9,10 +9,12 @@ import shutil
 import socket
 import stat
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Mapping, Sequence  # noqa: UP035 - Python 3.8
+from typing import Any
 
+from modelyard.host import docker
 from modelyard.host.rollout.places import DEFAULT_PLACES, read_places
 
 DEFAULT_PORTS = {"GATEWAY_PORT": 8000, "MLFLOW_PORT": 5000}
@@ -28,7 +30,7 @@ _COMMAND_TIMEOUT_S = 15
 
 @dataclass(frozen=True)
 class Facts:
-    """What the host looks like; a None means that it could not be found out."""
+    """What the host looks like; None for what could not be found out."""
 
     docker_cli: bool = False
     engine: str | None = None
@@ -50,20 +52,21 @@ def look(root: Path, settings: Mapping[str, str]) -> Facts:
         name: int(value) if (value := settings.get(name, "")).isdigit() else default
         for name, default in DEFAULT_PORTS.items()
     }
-    engine, engine_error = _run("docker", "version", "--format", "{{.Server.Version}}")
-    compose, _ = _run("docker", "compose", "version", "--short")
-    info_text, _ = _run("docker", "info", "--format", "{{json .}}")
+    engine, engine_error = _ask_docker("version", "--format", "{{.Server.Version}}")
+    compose, _ = _ask_docker("compose", "version", "--short")
+    info_text, _ = _ask_docker("info", "--format", "{{json .}}")
     info: dict[str, Any] = json.loads(info_text) if engine and info_text else {}
-    driver, _ = _run("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+    images = info.get("DockerRootDir", "")  # of an engine elsewhere, it is not a folder here
+    disk = images if images and Path(images).is_dir() else root
     return Facts(
         docker_cli=shutil.which("docker") is not None,
         engine=engine or None,
         engine_error=engine_error,
         compose=compose or None,
         port_holders={name: (port, _port_holder(port, root)) for name, port in ports.items()},
-        free_disk_bytes=_free_disk(info.get("DockerRootDir", ""), root),
+        free_disk_bytes=shutil.disk_usage(disk).free,
         memory_bytes=info.get("MemTotal"),
-        gpu_driver=driver.splitlines()[0] if driver else None,
+        gpu_driver=_gpu_driver(),
         engine_knows_nvidia=_knows_nvidia(info),
         unreadable=_unreadable(root / "configs"),
         settings={name: settings.get(name) or own for name, own in DEFAULT_SETTINGS.items()},
@@ -79,43 +82,46 @@ def read_dotenv(root: Path) -> dict[str, str]:
     return dict(re.findall(line, text))
 
 
-def _run(*command: str) -> tuple[str, str]:
-    """Standard output and the last line of the error output; both empty for no such command."""
+def _ask_docker(*words: str) -> tuple[str, str]:
+    """What `docker WORDS` prints, and how it failed; both are empty where there is no docker."""
+    try:
+        return docker.capture(*words, timeout_s=_COMMAND_TIMEOUT_S).strip(), ""
+    except docker.DockerNotFoundError:
+        return "", ""
+    except docker.DockerError as error:
+        return "", error.detail.splitlines()[-1]
+
+
+def _gpu_driver() -> str | None:
+    """Version of the NVIDIA driver; None where `nvidia-smi` is missing, fails or hangs."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
     try:
         done = subprocess.run(  # noqa: S603 - our own words, no shell
-            command, capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S, check=False
+            command, capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S, check=True
         )
-    except FileNotFoundError:
-        return "", ""
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return "", str(error)
-    error_lines = done.stderr.strip().splitlines()
-    return (done.stdout.strip() if done.returncode == 0 else ""), (error_lines or [""])[-1]
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return next(iter(done.stdout.strip().splitlines()), None)
 
 
 def _port_holder(port: int, root: Path) -> str:
-    """Who listens on the loopback port: nobody (empty), this stack, or a name as good as known."""
+    """What listens on the loopback port: this stack, another by name, or nothing (empty)."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                return f"nobody, but it cannot be bound ({error.strerror})"
+                return f"nothing, but it cannot be bound ({error.strerror})"
         else:
             return ""
     label = '{{.Label "com.docker.compose.project.working_dir"}}'
-    listing, _ = _run("docker", "ps", "--format", "{{.Ports}}\t{{.Names}}\t" + label)
+    listing, _ = _ask_docker("ps", "--format", "{{.Ports}}\t{{.Names}}\t" + label)
     for line in listing.splitlines():
         ports, name, folder = [*line.split("\t"), "", ""][:3]
         if f":{port}->" in ports:
             return OWN_STACK if folder and Path(folder) == root else f"container {name}"
     return "another program"
-
-
-def _free_disk(docker_root: str, root: Path) -> int:
-    here = docker_root and Path(docker_root).is_dir()  # an engine elsewhere keeps them elsewhere
-    return shutil.disk_usage(docker_root if here else root).free
 
 
 def _knows_nvidia(info: Mapping[str, Any]) -> bool:

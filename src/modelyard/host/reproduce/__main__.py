@@ -5,9 +5,6 @@
 The container has no git, and the host does not reach the store. So the host finds the recorded code
 and hands it over as a tar archive, by standard input: no folder has to be mounted, which another
 user or an engine elsewhere could not read, and none has to be removed, however this ends.
-
-Standard library only, and any Python from 3.8: nothing is installed on the host. Exit codes are
-those of `modelyard reproduce`; 130 and 143 interrupted.
 """
 
 # ruff: noqa: T201 - it talks to a terminal
@@ -16,32 +13,36 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 from modelyard.errors import ReproductionError
-from modelyard.host.reproduce import container
+from modelyard.host import docker
+from modelyard.host.reproduce.container import COMPOSE, SERVICE, run_modelyard
+from modelyard.program import run_command
 from modelyard.recorded_code import (
-    Recorded,
+    RecordedCode,
     fetch_command,
     find_code,
     read_recorded,
     write_archive,
 )
 
-_INTERRUPTED = 130
 _SHORT = 12
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Reproduce a version; what the container prints is printed."""
+    """Reproduce a version; shows what the container prints, and returns its exit code.
+
+    Raises:
+        ReproductionError: docker is not there, the image cannot be built, or git fails.
+    """
     parser = argparse.ArgumentParser(
-        prog="make reproduce", description=(__doc__ or "").partition("\n")[0]
+        prog="make reproduce",
+        description=(__doc__ or "").partition("\n")[0],
+        epilog="Exit codes are those of `modelyard reproduce`, in docs/registry.md.",
     )
     parser.add_argument("version", help="number of the version")
     parser.add_argument("--model", help="registered model; MODEL_NAME by default")
@@ -50,51 +51,42 @@ def main(argv: Sequence[str] | None = None) -> int:
     chosen = parser.parse_args(argv)
     model = ["--model", chosen.model] if chosen.model else []
     as_json = ["--json"] if chosen.json else []
-    signal.signal(signal.SIGTERM, _terminate)
     try:
         if chosen.build:
-            container.build()
-        facts = json.loads(container.ask("trace", chosen.version, "--json", *model))
-        return _reproduce(chosen.version, [*model, *as_json], facts.get("tags", {}), Path.cwd())
-    except container.FailedError as error:
-        return error.code
-    except ReproductionError as error:
-        fix = f"\nfix: {error.fix}" if error.fix else ""
-        print(f"error: {error.title}\n{error.detail}{fix}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return _INTERRUPTED
+            docker.show(*COMPOSE, "build", SERVICE)
+        code, record = run_modelyard(["trace", chosen.version, "--json", *model], capture=True)
+        if code:
+            return code  # and it has said why
+        recorded = read_recorded(json.loads(record).get("tags", {}))
+        command = ["reproduce", chosen.version, *model, *as_json]
+        return reproduce_in_container(command, recorded, Path.cwd())
+    except docker.DockerError as error:
+        raise ReproductionError(
+            error.detail,
+            fix="make doctor says what is missing. Without the stack: modelyard reproduce VERSION",
+        ) from error
 
 
-def _reproduce(version: str, options: list[str], tags: Mapping[str, Any], root: Path) -> int:
-    recorded = read_recorded(tags)
-    place = find_code(recorded, root)
-    words = ["reproduce", version, *options]
-    if place is None:
-        _say(f"has not the code ({_named(recorded)}); if the image has it neither:")
-        print(f"          {fetch_command(root)}, and again", file=sys.stderr, flush=True)
-        return container.run(words)
+def reproduce_in_container(command: Sequence[str], recorded: RecordedCode, root: Path) -> int:
+    """Run `command` with the recorded code of the checkout `root`; returns its exit code."""
+    found = find_code(recorded, root)
+    if found is None:
+        parts = (("commit", recorded.commit), ("src/ as tree", recorded.tree))
+        known = ", ".join(f"{what} {name[:_SHORT]}" for what, name in parts if name)
+        _print_step(f"has not the code ({known or 'neither commit nor content is on record'})")
+        _print_step(f"if the image lacks it too: {fetch_command(root)}, and again")
+        return run_modelyard(command)[0]
     with tempfile.TemporaryFile() as archive:
-        write_archive(place, root, archive)
+        write_archive(found, root, archive)
         archive.seek(0)
-        where = f"commit {place.commit[:_SHORT]}" if place.commit else "its files as they are"
-        _say(f"{where}, handed over to the container")
-        return container.run([*words, "--code", "-"], archive)
+        where = f"commit {found.commit[:_SHORT]}" if found.commit else "its files as they are"
+        _print_step(f"{where}, handed over to the container")
+        return run_modelyard([*command, "--code", "-"], archive)[0]
 
 
-def _named(recorded: Recorded) -> str:
-    parts = (("commit", recorded.commit), ("src/ as tree", recorded.tree))
-    known = [f"{what} {name[:_SHORT]}" for what, name in parts if name]
-    return ", ".join(known) or "neither its commit nor its content is on record"
-
-
-def _say(sentence: str) -> None:
+def _print_step(sentence: str) -> None:
     print(f"checkout  {sentence}", file=sys.stderr, flush=True)
 
 
-def _terminate(number: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + number)
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

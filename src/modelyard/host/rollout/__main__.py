@@ -1,8 +1,4 @@
-"""`make rollout`: build, start the new beside the old, wait until they are ready, drain the old.
-
-Exit codes: 0 done; 1 the new replicas did not become ready, and the old ones serve; 2 the update
-could not be made; 130 and 143 interrupted.
-"""
+"""`make rollout`: build, start the new beside the old, wait until they are ready, drain the old."""
 
 # ruff: noqa: T201 - it talks to a terminal
 
@@ -11,27 +7,29 @@ from __future__ import annotations
 import argparse
 import fcntl
 import os
-import signal
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
-from modelyard.host.rollout import replicas as compose
+from modelyard.errors import ExitCode, ModelyardError
+from modelyard.host.rollout import replicas
 from modelyard.host.rollout.places import read_places
-from modelyard.host.rollout.replicas import SERVICE, DockerError, Wanted
+from modelyard.host.rollout.replicas import SERVICE
 from modelyard.host.rollout.update import RejectedError, Update
+from modelyard.program import run_command
 
 GATEWAY = Path("configs/gateway/haproxy.cfg")
 _TIMEOUT_S = 120.0
-_INTERRUPTED = 130
 
 
-class Refused(Exception):  # noqa: N818 - it is an answer
-    """The update cannot be made; the sentence says why, and what mends it."""
+class RolloutError(ModelyardError):
+    """The rollout cannot be made, and nothing was changed."""
+
+    title = "The rollout cannot be made"
+    exit_code = ExitCode.CONFIGURATION
 
 
 def lock_path(project: str) -> Path:
@@ -40,8 +38,13 @@ def lock_path(project: str) -> Path:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Update; prints a line a step."""
-    parser = argparse.ArgumentParser(prog="make rollout", description=__doc__)
+    """Roll out; prints a line a step."""
+    parser = argparse.ArgumentParser(
+        prog="make rollout",
+        description=__doc__,
+        epilog="Exit codes are in docs/registry.md: 1 the new replicas did not become ready, and "
+        "the old ones serve; 2 the rollout cannot be made.",
+    )
     parser.add_argument(
         "--no-build", action="store_true", help="take the image as it is, do not build it"
     )
@@ -55,112 +58,99 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="replicas that run at once at most, old and new; the gateway's places by default",
     )
     chosen = parser.parse_args(argv)
-    signal.signal(signal.SIGTERM, _terminate)
     try:
-        return _update(not chosen.no_build, chosen.timeout, chosen.places)
-    except (DockerError, Refused) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return _interrupted(_INTERRUPTED)
-    except SystemExit as stop:
-        return _interrupted(int(stop.code or 0))
+        roll_out(chosen.timeout, chosen.places, build=not chosen.no_build)
+    except (KeyboardInterrupt, SystemExit):
+        print(
+            "interrupted: old and new replicas may run beside each other, and those that are ready "
+            "get requests.\n`make rollout` goes on from here; with the change taken back it goes "
+            "back.",
+            file=sys.stderr,
+        )
+        raise
+    return ExitCode.DONE
 
 
-def _update(build: bool, timeout_s: float, places: int) -> int:
-    wanted = compose.read_wanted()
-    _check(wanted, places)
-    before = wanted.image_id
-    will_build = build and wanted.can_build
-    with _alone(wanted.project), _kept(wanted.image, before if will_build else ""):
+def roll_out(timeout_s: float, places: int, *, build: bool) -> None:
+    """Make every replica what the Compose files and the environment say.
+
+    Args:
+        timeout_s: within it, replicas that are started together have to be ready.
+        places: how many replicas the gateway can know at once, old and new together.
+        build: build the image first, where the service has a build.
+
+    Raises:
+        RolloutError: the settings do not allow it, or another one is under way.
+        RejectedError: the new replicas were not ready in time; the old ones serve.
+        DockerError: a docker command failed.
+    """
+    spec = replicas.read_spec()
+    if not 1 <= spec.replicas <= places:
+        raise RolloutError(
+            f"SERVING_REPLICAS is {spec.replicas}: expected 1 to {places}, the places that the "
+            "gateway has.",
+            fix=f"More: raise 1-{places} in every `server-template … {SERVICE}:` line of "
+            f"{GATEWAY}, then docker compose restart gateway.",
+        )
+    before = spec.image_id
+    will_build = build and spec.can_build
+    with _locked(spec.project), _named(f"{spec.image}-before", before if will_build else ""):
         if will_build:
-            compose.build()
-            wanted = compose.read_wanted()
-        if not wanted.image_id:
-            compose.pull()
-            wanted = compose.read_wanted()
-        if not wanted.image_id:
-            raise Refused(
-                f"there is no image {wanted.image}: leave out --no-build, or name another"
+            replicas.build_image()
+            spec = replicas.read_spec()
+        if not spec.image_id:
+            replicas.pull_image()
+            spec = replicas.read_spec()
+        if not spec.image_id:
+            raise RolloutError(
+                f"There is no image {spec.image}, neither here nor to pull.",
+                fix="Leave out --no-build, or name another: SERVING_IMAGE.",
             )
         began = time.monotonic()
-        _say("wanted", f"{wanted.replicas} x {wanted.image} ({_short(wanted.image_id)})")
+        _print_step("wanted", f"{spec.replicas} x {spec.image} ({_short(spec.image_id)})")
         try:
-            changed = Update(wanted, places, timeout_s, _say).run()
+            has_changed = Update(spec, places, timeout_s, _print_step).run()
         except RejectedError as error:
-            _explain(error, wanted, before)
-            return 1
-        if changed:
-            _say("done", f"{wanted.replicas} replicas in {time.monotonic() - began:.0f} s")
+            if not before or before == spec.image_id:
+                raise
+            replicas.name_image(spec.image, before)
+            raise RejectedError(
+                f"{error.detail}\n{spec.image} is {_short(before)} again, as before the build; the "
+                f"refused image is {_short(spec.image_id)}.",
+                fix="Correct what the log names, then make rollout.",
+            ) from error
+        if has_changed:
+            _print_step("done", f"{spec.replicas} replicas in {time.monotonic() - began:.0f} s")
         else:
-            _say("done", f"nothing to do: the {wanted.replicas} replicas are what is wanted")
-        return 0
-
-
-def _check(wanted: Wanted, places: int) -> None:
-    if not 1 <= wanted.replicas <= places:
-        raise Refused(
-            f"SERVING_REPLICAS is {wanted.replicas}: expected 1 to {places}, the places that the "
-            f"gateway has.\nMore: raise 1-{places} in every `server-template … {SERVICE}:` line of "
-            f"{GATEWAY}, then docker compose restart gateway."
-        )
-
-
-def _explain(error: RejectedError, wanted: Wanted, before: str) -> None:
-    lines = [f"went back: {error}. The last lines of its log:"]
-    lines += [f"    {line}" for line in error.log] or ["    (nothing)"]
-    if before and before != wanted.image_id:
-        compose.name_image(wanted.image, before)
-        lines.append(
-            f"{wanted.image} is {_short(before)} again, as before the build; the refused image is "
-            f"{_short(wanted.image_id)}."
-        )
-    else:
-        lines.append(
-            "`docker compose up -d` would start it again, in the old ones' place: mend it, or take "
-            "the change of SERVING_IMAGE or of the settings back, before."
-        )
-    print("\n".join(lines), file=sys.stderr)
+            _print_step("done", f"nothing to do: the {spec.replicas} replicas are as wanted")
 
 
 @contextmanager
-def _alone(project: str) -> Iterator[None]:
-    """One update of a project at a time; the lock goes with the process, however it ends."""
+def _locked(project: str) -> Iterator[None]:
+    """One rollout of a project at a time; the lock goes with the process, however it ends."""
     with lock_path(project).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise Refused(f"another rollout of {project} is under way") from None
+            raise RolloutError(
+                f"Another rollout of {project} is under way.", fix="Wait until it ends."
+            ) from None
         yield
 
 
 @contextmanager
-def _kept(image: str, image_id: str) -> Iterator[None]:
-    """Under another name meanwhile: an image without a name may be gone when a build takes its."""
-    name = f"{image}-before"
+def _named(name: str, image_id: str) -> Iterator[None]:
+    """Give an image another name meanwhile: once a build has taken its own, it may be removed."""
     if image_id:
-        compose.name_image(name, image_id)
+        replicas.name_image(name, image_id)
     try:
         yield
     finally:
         if image_id:
-            compose.forget_image(name)
+            replicas.forget_image(name)
 
 
-def _interrupted(code: int) -> int:
-    print(
-        "interrupted: old and new replicas may run beside each other, and those that are ready get "
-        "requests.\n`make rollout` goes on from here; with the change taken back it goes back.",
-        file=sys.stderr,
-    )
-    return code
-
-
-def _terminate(number: int, _frame: FrameType | None) -> None:
-    sys.exit(128 + number)
-
-
-def _say(word: str, sentence: str) -> None:
+def _print_step(word: str, sentence: str) -> None:
     print(f"{word:<9} {sentence}", flush=True)
 
 
@@ -169,4 +159,4 @@ def _short(image_id: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_command(main))

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from modelyard.host import docker
+from modelyard.host.docker import DockerError
+
 SERVICE = "serving"
-_COMMAND_TIMEOUT_S = 300
-_PROBE_TIMEOUT_S = 15
+_PROBE_TIMEOUT_S = 15.0
 _LABEL = "com.docker.compose."
 
 
-class DockerError(Exception):
-    """A docker command failed; says which one, and what it said."""
-
-
 @dataclass(frozen=True)
-class Replica:
-    """One container of the service, as the engine describes it."""
+class Container:
+    """One replica, as the engine describes it."""
 
     id: str
     name: str
@@ -28,11 +24,26 @@ class Replica:
     """created, running, paused, restarting, removing, exited or dead"""
     image_id: str
     config_hash: str
-    """Compose's own: what of the settings makes it another container."""
+    """Compose's own: changes with the settings that need another container."""
     restarts: int
     exit_code: int
-    """0 while it runs, also when it has run and ended before."""
+    """0 while it runs, even if it has run and ended before."""
     number: int
+
+    @classmethod
+    def of(cls, facts: dict[str, Any]) -> Container:
+        """Out of what `docker inspect` prints of one container."""
+        labels = facts["Config"]["Labels"]
+        return cls(
+            id=facts["Id"],
+            name=facts["Name"].lstrip("/"),
+            state=facts["State"]["Status"],
+            image_id=facts["Image"],
+            config_hash=labels.get(_LABEL + "config-hash", ""),
+            restarts=facts["RestartCount"],
+            exit_code=facts["State"]["ExitCode"],
+            number=int(labels.get(_LABEL + "container-number", 0)),
+        )
 
     @property
     def has_ended(self) -> bool:
@@ -41,8 +52,8 @@ class Replica:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What the Compose files and the environment say now."""
+class ServiceSpec:
+    """What the Compose files and the environment want the service to be."""
 
     project: str
     replicas: int
@@ -52,153 +63,113 @@ class Wanted:
     config_hash: str
     can_build: bool
 
-    def is_met_by(self, replica: Replica) -> bool:
+    def is_met_by(self, container: Container) -> bool:
         """Whether `docker compose up -d` would leave this container alone."""
-        return (replica.image_id, replica.config_hash) == (self.image_id, self.config_hash)
+        return (container.image_id, container.config_hash) == (self.image_id, self.config_hash)
 
 
-def read_wanted() -> Wanted:
+def read_spec() -> ServiceSpec:
     """Ask Compose, which reads COMPOSE_FILE, .env and the environment.
 
     Raises:
         DockerError: there is no Compose, no valid project here, or no such service in it.
     """
-    config: dict[str, Any] = json.loads(_run("docker", "compose", "config", "--format", "json"))
+    config: dict[str, Any] = json.loads(docker.capture("compose", "config", "--format", "json"))
     try:
         service = config["services"][SERVICE]
     except KeyError:
-        raise DockerError(f"the Compose files have no service {SERVICE}") from None
+        raise DockerError(
+            f"Expected the service {SERVICE} in the Compose files, found none.",
+            fix="`docker compose config --services` lists what they have.",
+        ) from None
     replicas = service.get("scale", service.get("deploy", {}).get("replicas", 1))
-    hashes = _run("docker", "compose", "config", "--hash", SERVICE).split()
-    return Wanted(
+    hashes = docker.capture("compose", "config", "--hash", SERVICE).split()
+    try:
+        image_id = docker.capture("image", "inspect", "--format", "{{.Id}}", service["image"])
+    except DockerError:
+        image_id = ""
+    return ServiceSpec(
         project=config["name"],
         replicas=int(replicas),
         image=service["image"],
-        image_id=image_id(service["image"]),
+        image_id=image_id.strip(),
         config_hash=hashes[-1],
         can_build="build" in service,
     )
 
 
-def image_id(image: str) -> str:
-    """The id that a name stands for now; empty when there is no such image here."""
-    try:
-        return _run("docker", "image", "inspect", "--format", "{{.Id}}", image).strip()
-    except DockerError:
-        return ""
+def build_image() -> None:
+    """Build the service's image; the output goes to the terminal."""
+    docker.show("compose", "build", SERVICE)
 
 
-def build() -> None:
-    """Build the service's image; its output goes to the terminal."""
-    command = ["docker", "compose", "build", SERVICE]
-    done = subprocess.run(command, check=False)  # noqa: S603 - our own words, no shell
-    if done.returncode != 0:
-        raise DockerError("the image could not be built; nothing has been changed")
-
-
-def pull() -> None:
+def pull_image() -> None:
     """Fetch the service's image where its pull policy allows that."""
-    _run("docker", "compose", "pull", "--quiet", SERVICE)
+    docker.capture("compose", "pull", "--quiet", SERVICE)
 
 
 def name_image(image: str, target_id: str) -> None:
     """Let the name `image` stand for `target_id`."""
-    _run("docker", "tag", target_id, image)
+    docker.capture("tag", target_id, image)
 
 
 def forget_image(image: str) -> None:
-    """Take a name away, and the image with it where that was its last and nothing runs from it."""
-    _run("docker", "image", "rm", "--force", image)
+    """Remove a name, and its image where that was the last one and nothing runs from it."""
+    docker.capture("image", "rm", "--force", image)
 
 
-def find_replicas(project: str) -> list[Replica]:
+def find_replicas(project: str) -> list[Container]:
     """Every container of the service in any state, the oldest first."""
-    listing = _run(
-        *("docker", "ps", "--all", "--quiet", "--no-trunc"),
+    listing = docker.capture(
+        *("ps", "--all", "--quiet", "--no-trunc"),
         *("--filter", f"label={_LABEL}project={project}"),
         *("--filter", f"label={_LABEL}service={SERVICE}"),
         *("--filter", f"label={_LABEL}oneoff=False"),
     )
-    ids = listing.split()
-    found = []
-    for one in ids:
+    found: list[Container] = []
+    for one in listing.split():
         try:
-            found += [_replica(facts) for facts in json.loads(_run("docker", "inspect", one))]
+            found += map(Container.of, json.loads(docker.capture("inspect", one)))
         except DockerError:  # it has been removed since
             continue
-    return sorted(found, key=lambda replica: replica.number)
+    return sorted(found, key=lambda container: container.number)
 
 
-def start(replicas: int) -> None:
-    """Have so many containers altogether: those that are missing are made as they are wanted."""
-    _run(
-        *("docker", "compose", "up", "--detach", "--no-deps", "--no-recreate", "--no-build"),
-        *("--scale", f"{SERVICE}={replicas}", SERVICE),
+def start_replicas(count: int) -> None:
+    """Start what is missing of `count` containers in all, each as the spec wants it."""
+    docker.capture(
+        *("compose", "up", "--detach", "--no-deps", "--no-recreate", "--no-build"),
+        *("--scale", f"{SERVICE}={count}", SERVICE),
     )
 
 
-def drain(replica: Replica) -> None:
+def drain(container: Container) -> None:
     """Ask it to end, which it does when its requests are answered, and remove it."""
-    if replica.state == "paused":
-        _run("docker", "unpause", replica.id)
-    _run("docker", "stop", replica.id)  # for at most the stop_grace_period it was made with
-    remove(replica)
+    if container.state == "paused":
+        docker.capture("unpause", container.id)
+    docker.capture("stop", container.id)  # for at most the stop_grace_period it was made with
+    remove(container)
 
 
-def remove(replica: Replica) -> None:
+def remove(container: Container) -> None:
     """Remove it, whatever it does."""
-    _run("docker", "rm", "--force", replica.id)
+    docker.capture("rm", "--force", container.id)
 
 
-def answers(replica: Replica, path: str) -> bool:
+def answers(container: Container, path: str) -> bool:
     """Whether its server answers `GET path` with a 2xx, asked from within."""
-    command = ["docker", "exec", replica.id, "python", "-m", "modelyard.serving.probe", path]
+    probe = ("python", "-m", "modelyard.serving.probe", path)
     try:
-        done = subprocess.run(  # noqa: S603 - our own words, no shell
-            command, capture_output=True, timeout=_PROBE_TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
+        docker.capture("exec", container.id, *probe, timeout_s=_PROBE_TIMEOUT_S)
+    except DockerError:
         return False
-    return done.returncode == 0
+    return True
 
 
-def last_lines(replica: Replica, lines: int) -> list[str]:
-    """The end of its log."""
-    command = ["docker", "logs", "--tail", str(lines), replica.id]
-    done = subprocess.run(  # noqa: S603 - as above
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-    )
-    return done.stdout.splitlines()
-
-
-def _replica(facts: dict[str, Any]) -> Replica:
-    labels = facts["Config"]["Labels"]
-    return Replica(
-        id=facts["Id"],
-        name=facts["Name"].lstrip("/"),
-        state=facts["State"]["Status"],
-        image_id=facts["Image"],
-        config_hash=labels.get(_LABEL + "config-hash", ""),
-        restarts=facts["RestartCount"],
-        exit_code=facts["State"]["ExitCode"],
-        number=int(labels.get(_LABEL + "container-number", 0)),
-    )
-
-
-def _run(*command: str) -> str:
+def last_lines(container: Container, lines: int) -> list[str]:
+    """The end of its log; where that cannot be read, why."""
     try:
-        done = subprocess.run(  # noqa: S603 - as above
-            command, capture_output=True, text=True, timeout=_COMMAND_TIMEOUT_S, check=False
-        )
-    except OSError as error:
-        raise DockerError(f"{command[0]}: {error.strerror}") from error
-    except subprocess.TimeoutExpired as error:
-        raise DockerError(f"{_words(command)} did not end") from error
-    if done.returncode != 0:
-        said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-5:]
-        raise DockerError("\n".join([f"{_words(command)} failed:", *said]))
-    return done.stdout
-
-
-def _words(command: Sequence[str]) -> str:
-    return " ".join(word[:12] if len(word) == 64 else word for word in command)  # noqa: PLR2004
+        log = docker.capture("logs", "--tail", str(lines), container.id, with_errors=True)
+    except DockerError as error:
+        log = error.detail
+    return log.splitlines()

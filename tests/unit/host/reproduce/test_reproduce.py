@@ -12,13 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from support.host_python import ROOT, imported_packages, oldest_python
+from support.host_python import ROOT, oldest_python
 from support.repository import Repository, code_tags
 
-HOST_PARTS = (
-    *("host/__init__", "host/reproduce/__init__", "host/reproduce/__main__"),
-    *("host/reproduce/container", "recorded_code", "source_tree", "errors", "__init__"),
-)
 # Answers `trace` with what the test says, and keeps what `reproduce` is given.
 FAKE_DOCKER = """#!/bin/sh
 echo "$*" >> "$CALLS/log"
@@ -91,12 +87,6 @@ def handed_over(host: Host) -> bytes:
         return archive.extractfile("src/a.py").read()
 
 
-@pytest.mark.parametrize("name", HOST_PARTS)
-def test_it_parses_with_python_3_8_and_imports_the_standard_library_only(name: str):
-    own = {f"modelyard.{part.replace('/', '.').removesuffix('.__init__')}" for part in HOST_PARTS}
-    assert imported_packages(ROOT / f"src/modelyard/{name}.py") <= own
-
-
 def test_the_recorded_commit_is_handed_over_and_nothing_stays(host: Host):
     record = code_tags(host.repository.first, host.repository.first_tree)
     code, out, err = host.reproduce(record, "--json", "--model", "m")
@@ -132,6 +122,14 @@ def test_the_exit_code_of_the_container_is_its_own(host: Host):
     assert "reproduce 7" not in host.last_call()
 
 
+def test_an_image_that_cannot_be_built_is_not_reproduced(host: Host):
+    (host.calls / "docker").write_text("#!/bin/sh\necho no space left >&2\nexit 17\n")
+    code, out, err = host.reproduce(code_tags("a" * 40), "--build")
+    assert (code, out) == (9, "")
+    assert err.startswith("no space left\nerror: The version was not reproduced\n")
+    assert "`docker compose --profile train build training` failed" in err
+
+
 def test_without_docker_it_says_so(host: Host):
     code, out, err = host.reproduce(code_tags("a" * 40), PATH="/nowhere")
     assert (code, out) == (9, "")
@@ -142,7 +140,7 @@ def test_without_docker_it_says_so(host: Host):
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["stopped", "Ctrl-C"]
 )
-def test_whoever_ends_it_ends_the_container_too(host: Host, number: signal.Signals, code: int):
+def test_what_ends_it_ends_the_container_too(host: Host, number: signal.Signals, code: int):
     record = code_tags(host.repository.first, host.repository.first_tree)
     process = host.start(record, AT_REPRODUCE="exec sleep 60")
     assert process.stdout.readline() == "rebuilt\n"
