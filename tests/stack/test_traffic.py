@@ -311,7 +311,7 @@ def test_a_watcher_that_is_paused_takes_the_challenger_with_it(
             assert arms(ask(challenged, 60)) == {"champion": 60}
         wait_for("the split", lambda: arms(ask(challenged, 10)) == {"challenger": 10})
     assert load.report().failed == 0, load.report().as_text()
-    assert "Nobody had watched" in challenged.compose("logs", "traffic").stdout
+    assert "was not renewed and had ended" in challenged.compose("logs", "traffic").stdout
 
 
 def test_a_shadow_ends_with_its_watcher_too(challenged: Stack) -> None:

@@ -1,5 +1,5 @@
-"""Traffic between champion and challenger: the wanted split, its upkeep and its automatic end.
+"""Traffic between champion and challenger: the split, its counts and its automatic end.
 
-`plan` is what somebody wants, `control` how the gateway is told, `watch` the process that keeps the
-two the same and sends the traffic back to the champion when the challenger fails.
+`plan` is the split that a user chose, `control` sets it in the gateway, and `watch` keeps the two
+the same and sends all traffic back to the champion when the challenger fails.
 """

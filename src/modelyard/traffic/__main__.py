@@ -1,4 +1,4 @@
-"""`python -m modelyard.traffic`: keep the gateway at the wanted split, until SIGTERM.
+"""`python -m modelyard.traffic`: keep the gateway at the chosen split, until SIGTERM.
 
 It answers `/livez`, `/report` and `/metrics` inside the stack.
 """
@@ -18,7 +18,7 @@ from modelyard.logs import configure_logs, log_error
 from modelyard.program import run_server
 from modelyard.settings import TrafficSettings, read_settings
 from modelyard.traffic.control import GatewayControl
-from modelyard.traffic.judge import Limits
+from modelyard.traffic.judge import Guardrails
 from modelyard.traffic.metrics import ReportMetrics
 from modelyard.traffic.pages import Pages
 from modelyard.traffic.plan import PlanStore
@@ -27,7 +27,7 @@ from modelyard.traffic.watch import Arms, Watch
 
 
 def main() -> int:
-    """Watch; the exit code is that of the error that kept it from starting, else 0."""
+    """Run until a signal; the exit code is that of the error that prevented the start, else 0."""
     configure_logs()
     return run_server(_start, log_error)
 
@@ -35,15 +35,15 @@ def main() -> int:
 def _start() -> None:
     settings = read_settings(TrafficSettings)
     for number in (signal.SIGTERM, signal.SIGINT):
-        # uvicorn ends by them, and raises them again: not before the gateway was told
+        # uvicorn stops on them and raises them again, but the gateway has to be told first
         signal.signal(number, lambda *_: None)
-    asyncio.run(watch(settings))
+    asyncio.run(serve(settings))
 
 
-async def watch(settings: TrafficSettings) -> None:
-    """Put the process together and run it until it is told to stop."""
+async def serve(settings: TrafficSettings) -> None:
+    """Build the process' parts and run them until a signal."""
     metrics = ReportMetrics()
-    limits = Limits(
+    guardrails = Guardrails(
         window_s=settings.window_s,
         min_failures=settings.min_failures,
         max_failure_share=settings.max_failure_share,
@@ -61,25 +61,25 @@ async def watch(settings: TrafficSettings) -> None:
         server_header=False,
     )
     async with httpx.AsyncClient() as client:
-        keeper = Watch(
+        watch = Watch(
             PlanStore(settings.state_dir),
             GatewayControl(settings.socket),
             Arms(
                 Scraper(settings.champion_url, client),
                 Scraper(settings.challenger_url, client),
             ),
-            limits,
+            guardrails,
             metrics,
             settings.poll_interval_s,
         )
-        watching = asyncio.create_task(keeper.run())
+        watching = asyncio.create_task(watch.run())
         serving = asyncio.create_task(uvicorn.Server(config).serve())
-        # whichever ends first ends the process: a watch that broke is not hidden behind /livez
+        # whichever ends first ends the process, so that /livez cannot hide a broken watch
         done, pending = await asyncio.wait((watching, serving), return_when=asyncio.FIRST_COMPLETED)
         for task in pending:
             task.cancel()
         with suppress(TrafficError):
-            await keeper.retire()
+            await watch.stop_split()
         for task in done:
             task.result()
 

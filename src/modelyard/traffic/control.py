@@ -1,4 +1,4 @@
-"""The gateway's control socket (HAProxy's runtime API): the split in force, and counts."""
+"""The gateway's control socket (HAProxy's runtime API): the split that holds, and counts."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from pathlib import Path
 from modelyard.errors import TrafficError
 
 SPLIT_MAP = "/usr/local/etc/haproxy/split.map"
-"""In the gateway; its file says "off", what is set here lives in the gateway's memory."""
+"""In the gateway. The file says "off"; what is set through the socket is in its memory only."""
 
 _TIMEOUT_S = 1.0
 _ANSWERED = ("hrsp_2xx", "hrsp_3xx", "hrsp_4xx", "hrsp_other")
 _CHALLENGER = "challenger"
 _BACKENDS = {"ready", "arms", "challengers"}
 _SPLIT = re.compile(r'value="([^"]*):(\d+)"')
-_TALLY = re.compile(r"^sent=\d+ dropped=(\d+) failed=\d+ present=(\d+) absent=(\d+)$", re.MULTILINE)
+_COUNTS = re.compile(
+    r"^sent=\d+ dropped=(\d+) failed=\d+ present=(\d+) absent=(\d+)$", re.MULTILINE
+)
 _SUMS = {"BACKEND", "FRONTEND"}
 
 
@@ -28,10 +30,10 @@ class ServerCounts:
     """What HAProxy counted for one server since HAProxy started.
 
     Args:
-        sessions: requests that were given to it, each try of one.
+        sessions: requests that were sent to it, retries included.
         answered: answers below 500.
-        client_aborts: requests whose client went away.
-        current: requests under way.
+        client_aborts: requests whose client disconnected.
+        current: requests in flight.
     """
 
     sessions: int = 0
@@ -41,28 +43,28 @@ class ServerCounts:
 
 
 @dataclass(frozen=True)
-class GatewayTally:
-    """What the gateway counts beside its servers.
+class GatewayCounts:
+    """What the gateway counts apart from its servers.
 
     Args:
         copies_dropped: shadow requests that were not sent.
         with_key: requests under A/B that carried the key.
-        without_key: those that did not, and were drawn by lot.
+        without_key: requests under A/B without the key, assigned at random.
     """
 
     copies_dropped: int = 0
     with_key: int = 0
     without_key: int = 0
 
-    def __add__(self, other: GatewayTally) -> GatewayTally:
-        return GatewayTally(
+    def __add__(self, other: GatewayCounts) -> GatewayCounts:
+        return GatewayCounts(
             self.copies_dropped + other.copies_dropped,
             self.with_key + other.with_key,
             self.without_key + other.without_key,
         )
 
-    def __sub__(self, other: GatewayTally) -> GatewayTally:
-        return GatewayTally(
+    def __sub__(self, other: GatewayCounts) -> GatewayCounts:
+        return GatewayCounts(
             self.copies_dropped - other.copies_dropped,
             self.with_key - other.with_key,
             self.without_key - other.without_key,
@@ -74,18 +76,18 @@ class GatewayState:
     """The gateway at one moment.
 
     Args:
-        entry: the split in force, as `Plan.entry`.
+        entry: the split that holds, as `Plan.entry`.
         until: when it ends by itself, in seconds of Unix time; 0 where it never began.
         servers: counts by "backend/server".
-        challengers: challengers that are ready.
-        tally: counts since HAProxy started.
+        challengers: number of challengers that are ready.
+        counts: other counts since HAProxy started.
     """
 
     entry: str
     until: int
     servers: Mapping[str, ServerCounts]
     challengers: int
-    tally: GatewayTally
+    counts: GatewayCounts
 
 
 def is_challenger(server: str) -> bool:
@@ -94,36 +96,42 @@ def is_challenger(server: str) -> bool:
 
 
 class GatewayControl:
-    """Asks and tells the gateway through the socket at `path`."""
+    """Reads and sets the gateway's split through the socket at `path`."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     async def state(self) -> GatewayState:
-        """What the gateway does now.
+        """The gateway's split and counts now.
 
         Raises:
             TrafficError: it does not answer, or not as HAProxy does.
         """
         text = await self._ask(f"get map {SPLIT_MAP} split; show arms; show stat")
         answer, mark, table = text.partition("# pxname")
-        split, counted = _SPLIT.search(answer), _TALLY.search(answer)
+        split, counted = _SPLIT.search(answer), _COUNTS.search(answer)
         if not (mark and split and counted):
             raise TrafficError(
-                "The gateway knows no split.",
+                "The gateway does not know the split.",
                 fix="Its configuration is not the project's configs/gateway: "
                 "docker compose up -d --force-recreate gateway",
             )
         rows = list(csv.DictReader(("pxname" + table).splitlines()))
-        tally = GatewayTally(*map(int, counted.groups()))
-        return GatewayState(split[1], int(split[2]), read_servers(rows), _ready(rows), tally)
+        ready = sum(
+            row["pxname"] == "challengers"
+            and row["svname"] not in _SUMS
+            and row["status"].startswith("UP")
+            for row in rows
+        )
+        counts = GatewayCounts(*map(int, counted.groups()))
+        return GatewayState(split[1], int(split[2]), read_servers(rows), ready, counts)
 
     async def split(self, entry: str, until: int = 0) -> None:
-        """Put the split `entry` in force, for every request that begins after this.
+        """Set the split `entry` for every request that begins after this.
 
         Args:
             entry: as `Plan.entry`.
-            until: seconds of Unix time from which on it is as good as "off", whoever is alive.
+            until: seconds of Unix time after which the gateway treats it as "off".
 
         Raises:
             TrafficError: the gateway does not answer, or refuses.
@@ -159,12 +167,3 @@ def read_servers(rows: Iterable[Mapping[str, str]]) -> dict[str, ServerCounts]:
         for row in rows
         if row["pxname"] in _BACKENDS and row["svname"] not in _SUMS
     }
-
-
-def _ready(rows: Iterable[Mapping[str, str]]) -> int:
-    return sum(
-        row["pxname"] == "challengers"
-        and row["svname"] not in _SUMS
-        and row["status"].startswith("UP")
-        for row in rows
-    )

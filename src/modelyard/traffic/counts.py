@@ -27,7 +27,7 @@ class Histogram:
         return self.total / self.count if self.count > 0 else None
 
     def quantile(self, q: float) -> float | None:
-        """The q-quantile, interpolated within its bucket; beyond the outer bounds, those.
+        """The q-quantile, interpolated within its bucket; an outer bound where it lies beyond one.
 
         None where there are no values, or no bounds.
         """
@@ -40,14 +40,14 @@ class Histogram:
             if reached >= wanted:
                 if bound == INFINITY:
                     return at
-                if at is None:  # the lowest bucket begins at nought, or nobody knows where
+                if at is None:  # the lowest bucket begins at zero, or its bound is all we know
                     at = min(0.0, bound)
                 return at + (bound - at) * (wanted - below) / (reached - below)
             below, at = reached, bound
         return at
 
     def __add__(self, other: Histogram) -> Histogram:
-        if not self.count:  # nor do its bounds count: they may be those of another model
+        if not self.count:  # its bounds may be those of another model
             return other
         return Histogram(self._combined(other, 1.0), self.total + other.total)
 
@@ -64,7 +64,7 @@ class Histogram:
         return {bound: mine + sign * others for bound, mine, others in pairs}
 
     def _at(self, bounds: list[float]) -> list[float]:
-        """How many values are known to be at most each of `bounds`, which are not its own."""
+        """How many values are known to be at most each of `bounds`, which may be another's."""
         own = sorted(self.counts)
         places = (bisect_right(own, bound) for bound in bounds)
         return [self.counts[own[place - 1]] if place else 0.0 for place in places]
@@ -72,16 +72,16 @@ class Histogram:
 
 @dataclass(frozen=True)
 class ArmCounts:
-    """What one arm, or one of its servers, did in some span of time.
+    """What one arm, or one of its servers, did in a span of time.
 
     Args:
-        requests: predictions that it was asked for; what a server answered, as it knows itself.
-        failures: those without an answer below 500: 5xx, a timeout, a broken connection.
-        not_finite: those that it answered with no finite number.
+        requests: predictions that the arm was asked for, or that the server answered.
+        failures: requests without an answer below 500: 5xx, a timeout, a broken connection.
+        not_finite: requests whose answer was not a finite number.
         seconds: time of a prediction in the server, in seconds.
-        scores: its predictions, where the server tells their distribution; of class
+        scores: its predictions, where the server reports their distribution; of class
             probabilities each row's highest.
-        classes: rows by the class that was the likeliest.
+        classes: number of rows by their most likely class.
     """
 
     requests: float = 0.0
@@ -93,12 +93,12 @@ class ArmCounts:
 
     @property
     def faults(self) -> float:
-        """Predictions of which the client could have had no use."""
+        """Predictions that were of no use to the client."""
         return max(self.failures, 0.0) + max(self.not_finite, 0.0)
 
     @property
     def fault_share(self) -> float:
-        """Faults by requests, 0 to 1."""
+        """Share of the requests that were faults, 0 to 1."""
         requests = max(self.requests, self.faults)
         return self.faults / requests if requests > 0 else 0.0
 
@@ -126,6 +126,6 @@ class ArmCounts:
 def _combined_classes(
     one: Mapping[str, float], other: Mapping[str, float], sign: float
 ) -> dict[str, float]:
-    """The counts `one`, and those of `other` times `sign`, by class."""
+    """`one` plus `sign` times `other`, by class."""
     names = [*one, *(name for name in other if name not in one)]
     return {name: one.get(name, 0.0) + sign * other.get(name, 0.0) for name in names}

@@ -1,4 +1,4 @@
-"""What the traffic does now, for Prometheus."""
+"""The state of the traffic for Prometheus."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from modelyard.traffic.report import Report
 
 
 class ReportMetrics(Collector):
-    """The newest report, and the counts that it was made of, as Prometheus metrics."""
+    """The newest report, and the counts behind it, as Prometheus metrics."""
 
     def __init__(self) -> None:
         self.report: Report | None = None
@@ -33,7 +33,7 @@ class ReportMetrics(Collector):
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric of ours, as it is now."""
+        """Every metric with its current value."""
         yield CounterMetricFamily(
             "modelyard_traffic_aborts", "Splits that ended by themselves.", value=self.aborts
         )
@@ -82,7 +82,7 @@ class ReportMetrics(Collector):
         )
         classes = CounterMetricFamily(
             "modelyard_traffic_classes",
-            "Rows since the split was set, by their likeliest class.",
+            "Rows since the split was set, by their most likely class.",
             labels=["arm", "class"],
         )
         for name, arm in self.arms.items():
@@ -102,6 +102,6 @@ def _add(family: HistogramMetricFamily, arm: str, histogram: Histogram) -> None:
             name = "+Inf" if bound == INFINITY else str(bound)
             labels = {"arm": arm, "le": name}
             family.add_sample(f"{family.name}_bucket", labels, histogram.counts[bound])
-        # not `add_metric`: it leaves these two out where there are buckets below nought
+        # `add_metric` would leave these two out where there are buckets below zero
         family.add_sample(f"{family.name}_count", {"arm": arm}, histogram.count)
         family.add_sample(f"{family.name}_sum", {"arm": arm}, histogram.total)

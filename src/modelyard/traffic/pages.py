@@ -1,4 +1,4 @@
-"""The three pages of the service `traffic`, for the inside of the stack; nothing can be changed."""
+"""The three read-only pages of the service `traffic`, for use inside the stack."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from modelyard.traffic.metrics import ReportMetrics
 
 
 class Pages:
-    """An ASGI application; `/livez` answers 200 once the traffic has been looked at."""
+    """An ASGI application; `/livez` answers 200 once there is a report."""
 
     def __init__(self, metrics: ReportMetrics) -> None:
         self._metrics = metrics
@@ -28,9 +28,9 @@ class Pages:
         if path == "/metrics":
             return 200, CONTENT_TYPE_LATEST, self._metrics.text()
         if path not in {"/livez", "/report"}:
-            return 404, "text/plain", b"There is /livez, /report and /metrics.\n"
+            return 404, "text/plain", b"The pages are /livez, /report and /metrics.\n"
         if report is None:
-            return 503, "text/plain", b"The traffic has not been looked at yet.\n"
+            return 503, "text/plain", b"There is no report yet.\n"
         if path == "/livez":
             return 200, "application/json", b'{"status":"alive"}'
         return 200, "application/json", report.model_dump_json().encode()

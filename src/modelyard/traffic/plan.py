@@ -1,4 +1,4 @@
-"""The wanted split of the predictions, and the folder in which it lasts."""
+"""The chosen split of the predictions, and the folder that keeps it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from modelyard.errors import TrafficError
 
 DEFAULT_HEADER = "X-User-Id"
-"""The header whose value sticks to one arm; a request without it is drawn by lot."""
+"""The header whose value keeps its arm; a request without it is assigned at random."""
 
 _FILE, _LOCK = "plan.json", "plan.lock"
 _TEN_THOUSANDTHS = 100  # in a percent
@@ -37,7 +37,7 @@ Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]{1,64}$")]
 
 
 class Plan(BaseModel):
-    """One decision about the split: by whom, when, why.
+    """A split, and who chose it, when and why.
 
     `aborted` is why the split before it, whose id is `ended`, ended by itself.
     """
@@ -64,10 +64,10 @@ class Plan(BaseModel):
 
     @property
     def entry(self) -> str:
-        """The gateway's words for it: MODE:SHARE:HEADER, the share in ten thousandths.
+        """The plan as the gateway's map holds it: MODE:SHARE:HEADER, the share in ten thousandths.
 
-        What ended by itself stands in the header's place: the gateway remembers it where the disk
-        cannot.
+        The id of a split that ended by itself is in the header's place, so that the gateway
+        remembers it when the disk is full.
         """
         share = "" if self.share_percent is None else round(self.share_percent * _TEN_THOUSANDTHS)
         return f"{self.mode}:{share}:{self.header or self.ended or ''}"
@@ -80,7 +80,7 @@ class Plan(BaseModel):
             case Mode.AB:
                 return (
                     f"A/B: {self.share_percent:g} % of the keys go to the challenger; "
-                    f"the key is {self.header}, a request without it is drawn by lot"
+                    f"the key is {self.header}, a request without it is assigned at random"
                 )
             case Mode.SHADOW:
                 return "shadow: the champion answers, the challenger gets copies"
@@ -88,7 +88,7 @@ class Plan(BaseModel):
                 return "off: the champion answers everything"
 
     def abort(self, reason: str) -> Plan:
-        """The plan that sends everything back to the champion because of `reason`."""
+        """The plan that sends everything back to the champion, because of `reason`."""
         return Plan(
             changed_by="modelyard (automatic)",
             aborted=reason,
@@ -104,10 +104,10 @@ class PlanStore:
         self._folder = folder
 
     def read(self) -> Plan:
-        """The plan that holds; "off" where nobody ever made one.
+        """The saved plan; "off" where there is none.
 
         Raises:
-            TrafficError: the file cannot be read or is no plan.
+            TrafficError: the file cannot be read or is not a plan.
         """
         path = self._folder / _FILE
         try:
@@ -121,17 +121,17 @@ class PlanStore:
             ) from error
 
     def write(self, plan: Plan) -> None:
-        """Let `plan` hold from now on.
+        """Save `plan`.
 
         Raises:
             TrafficError: the folder cannot be written.
         """
-        with self._alone():
+        with self._locked():
             self._replace(plan)
 
     def exchange(self, old: Plan, new: Plan) -> bool:
-        """`write` where `old` still holds; False where somebody has decided otherwise."""
-        with self._alone():
+        """Save `new` if `old` is still the saved plan; return whether it was."""
+        with self._locked():
             if self.read().id != old.id:
                 return False
             self._replace(new)
@@ -146,11 +146,11 @@ class PlanStore:
                 os.fsync(file.fileno())
             draft.replace(self._folder / _FILE)
         except OSError:
-            draft.unlink(missing_ok=True)  # half a plan on a full disk
+            draft.unlink(missing_ok=True)  # an incomplete file on a full disk
             raise
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[None]:
         try:
             with (self._folder / _LOCK).open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX)

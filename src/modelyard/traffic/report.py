@@ -1,4 +1,4 @@
-"""What the traffic does now, for people and for `modelyard status`."""
+"""The state of the traffic, for users and for `modelyard status`."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _TIMEOUT_S = 2.0
 class ArmReport(BaseModel):
     """One arm since the split was set; times in milliseconds, as the servers measured them.
 
-    A score is what the model answered, or the probability of a row's likeliest class; its quantiles
-    are as exact as the servers' buckets. `classes` are rows by their likeliest class.
+    A score is the model's answer, or the probability of a row's most likely class; its quantiles
+    are as exact as the servers' buckets. `classes` are rows by their most likely class.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -36,7 +36,7 @@ class ArmReport(BaseModel):
 
     @classmethod
     def of(cls, counts: ArmCounts) -> ArmReport:
-        """`counts` rounded for people."""
+        """`counts`, rounded."""
         return cls(
             requests=round(max(counts.requests, 0)),
             failures=round(max(counts.failures, 0)),
@@ -55,14 +55,14 @@ class Report(BaseModel):
     """The state of the traffic.
 
     Args:
-        plan: what is wanted.
-        applied: whether the gateway does it.
-        trouble: why not, or what keeps the arms from being watched; empty while all is well.
-        challengers: challengers that are ready.
+        plan: the chosen split.
+        applied: whether the gateway follows it.
+        trouble: why it does not, or why the arms cannot be watched; empty while all is well.
+        challengers: number of challengers that are ready.
         counting_since: when the counts below began.
-        copies_dropped: shadow requests that were not sent: too many were under way.
+        copies_dropped: shadow requests that were not sent because too many were in flight.
         with_key: requests under A/B that carried the key.
-        without_key: those that did not: each was drawn by lot, and sticks to no arm.
+        without_key: requests under A/B without the key, assigned at random.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -79,15 +79,15 @@ class Report(BaseModel):
     without_key: int = 0
 
     def sentence(self) -> str:
-        """One line: what happens, and what is wrong."""
-        said = self.plan.describe()
+        """One line: the split, and what is wrong."""
+        text = self.plan.describe()
         if self.plan.aborted:
-            said = f"{said}; {self.plan.why} was aborted: {self.plan.aborted}"
+            text = f"{text}; {self.plan.why} was aborted: {self.plan.aborted}"
         if self.trouble:
-            said = f"{said} ({self.trouble})"
+            text = f"{text} ({self.trouble})"
         elif self.plan.mode is not Mode.OFF and self.challengers == 0:
-            said = f"{said} (no challenger is ready: the champion answers everything)"
-        return said
+            text = f"{text} (no challenger is ready: the champion answers everything)"
+        return text
 
 
 def ask_traffic(url: str) -> Report | None:

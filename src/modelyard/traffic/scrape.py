@@ -1,4 +1,4 @@
-"""What the servers of an arm count themselves, read from each one's `/metrics`."""
+"""Reads the counts of an arm's servers from the `/metrics` of each."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _REQUESTS, _SERVER_ERROR = "modelyard_requests_total", 500
 
 
 def read_metrics(text: str) -> ArmCounts:
-    """One server's counts since it started, in a page of Prometheus text.
+    """One server's counts since it started, from a page of Prometheus text.
 
     Raises:
-        ValueError: it is no such page.
+        ValueError: `text` is not such a page.
     """
     not_finite = 0.0
     statuses: list[tuple[str, int, float]] = []
@@ -58,7 +58,7 @@ def read_metrics(text: str) -> ArmCounts:
 
 
 class Scraper:
-    """Asks every server behind the address `url` (http://NAME:PORT) of an arm."""
+    """Asks every server behind an arm's address `url` (http://NAME:PORT)."""
 
     def __init__(self, url: str, client: httpx.AsyncClient) -> None:
         parts = urlsplit(url)

@@ -11,8 +11,8 @@ import pytest
 from modelyard.errors import TrafficError
 from modelyard.traffic.control import (
     GatewayControl,
+    GatewayCounts,
     GatewayState,
-    GatewayTally,
     ServerCounts,
     is_challenger,
 )
@@ -63,7 +63,7 @@ def test_the_state_is_read_in_one_question(tmp_path: Path) -> None:
     assert isinstance(state, GatewayState)
     assert sent.count("\n") == 1
     assert (state.entry, state.until) == ("canary:1000:", 1763646003)
-    assert state.tally == GatewayTally(copies_dropped=3, with_key=7, without_key=2)
+    assert state.counts == GatewayCounts(copies_dropped=3, with_key=7, without_key=2)
     assert state.challengers == 1
     assert state.servers["arms/challenger1"] == ServerCounts(100, 94, 1, 2)
     assert state.servers["ready/s1"] == ServerCounts(500, 495, 2, 0)
@@ -94,7 +94,7 @@ def test_a_refusal_is_passed_on(tmp_path: Path) -> None:
     ],
 )
 def test_another_gateway_is_said(tmp_path: Path, answer: str) -> None:
-    with pytest.raises(TrafficError, match="knows no split"):
+    with pytest.raises(TrafficError, match="does not know the split"):
         asyncio.run(talk(tmp_path, answer, GatewayControl.state))
 
 

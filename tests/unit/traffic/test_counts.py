@@ -1,4 +1,4 @@
-"""Histograms, metrics pages and the ledger that adds them up over restarts."""
+"""Histograms, metrics pages and the totals that add them up over restarts."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 from prometheus_client import Histogram as PrometheusHistogram
 
-from modelyard.traffic.control import GatewayTally, ServerCounts
+from modelyard.traffic.control import GatewayCounts, ServerCounts
 from modelyard.traffic.counts import INFINITY, ArmCounts, Histogram
-from modelyard.traffic.ledger import Ledger
 from modelyard.traffic.scrape import read_metrics
+from modelyard.traffic.totals import Totals
 
 BOUNDS = (0.001, 0.01, 0.1, 1.0)
 
@@ -107,42 +107,42 @@ def serving(requests: int, took: float = 0.005) -> ArmCounts:
     return read_metrics(page(seconds=[took] * requests))
 
 
-def test_what_was_before_the_ledger_does_not_count() -> None:
-    ledger = Ledger()
-    ledger.add_champion({"10.0.0.1": serving(100)})
-    assert ledger.champion.requests == 0
-    ledger.add_champion({"10.0.0.1": serving(103)})
-    assert ledger.champion.requests == 3
+def test_what_was_before_the_totals_does_not_count() -> None:
+    totals = Totals()
+    totals.add_champion({"10.0.0.1": serving(100)})
+    assert totals.champion.requests == 0
+    totals.add_champion({"10.0.0.1": serving(103)})
+    assert totals.champion.requests == 3
 
 
 def test_replicas_are_added_and_a_restart_loses_nothing() -> None:
-    ledger = Ledger()
-    ledger.add_champion({"a": serving(5), "b": serving(9)})
-    ledger.add_champion({"a": serving(7), "b": serving(10)})
-    ledger.add_champion({"b": serving(2)})  # "a" is gone, "b" has started again
-    assert ledger.champion.requests == 2 + 1 + 2
-    assert ledger.champion.seconds.count == 5
-    assert ledger.champion.seconds.total == pytest.approx(5 * 0.005)
+    totals = Totals()
+    totals.add_champion({"a": serving(5), "b": serving(9)})
+    totals.add_champion({"a": serving(7), "b": serving(10)})
+    totals.add_champion({"b": serving(2)})  # "a" is gone, "b" has started again
+    assert totals.champion.requests == 2 + 1 + 2
+    assert totals.champion.seconds.count == 5
+    assert totals.champion.seconds.total == pytest.approx(5 * 0.005)
 
 
 def test_scores_begin_anew_with_another_kind_of_model() -> None:
-    ledger = Ledger()
+    totals = Totals()
     many, few = serving(50), serving(60)
-    ledger.add_challenger({"a": many})
+    totals.add_challenger({"a": many})
     anew = ArmCounts(60, 0, 0, few.seconds, serving(4).scores)
-    ledger.add_challenger({"a": anew})
-    assert ledger.challenger.scores.count == 4
-    assert ledger.challenger.seconds.count == 10
+    totals.add_challenger({"a": anew})
+    assert totals.challenger.scores.count == 4
+    assert totals.challenger.seconds.count == 10
 
 
 def test_scores_begin_anew_with_other_buckets() -> None:
-    ledger = Ledger()
+    totals = Totals()
     seconds = serving(1).seconds
     before = Histogram({0.5: 3, INFINITY: 5}, 3)
-    ledger.add_champion({"a": ArmCounts(5, 0, 0, seconds, before)})
+    totals.add_champion({"a": ArmCounts(5, 0, 0, seconds, before)})
     now = Histogram({-1.0: 2, 10.0: 6, INFINITY: 7}, 30)
-    ledger.add_champion({"a": ArmCounts(12, 0, 0, seconds, now)})
-    assert ledger.champion.scores == now
+    totals.add_champion({"a": ArmCounts(12, 0, 0, seconds, now)})
+    assert totals.champion.scores == now
 
 
 def classified(**rows: int) -> str:
@@ -158,37 +158,39 @@ def classified(**rows: int) -> str:
 
 
 def test_rows_are_counted_by_their_likeliest_class() -> None:
-    ledger = Ledger()
-    ledger.add_challenger({"a": read_metrics(classified(ant=5, bee=1))})
-    ledger.add_challenger({"a": read_metrics(classified(ant=7, bee=4))})
-    assert ledger.challenger.classes == {"ant": 2, "bee": 3}
-    assert ledger.challenger.scores.counts == {0.5: 0, 1.0: 5, INFINITY: 5}
+    totals = Totals()
+    totals.add_challenger({"a": read_metrics(classified(ant=5, bee=1))})
+    totals.add_challenger({"a": read_metrics(classified(ant=7, bee=4))})
+    assert totals.challenger.classes == {"ant": 2, "bee": 3}
+    assert totals.challenger.scores.counts == {0.5: 0, 1.0: 5, INFINITY: 5}
     # another model has other classes
-    ledger.add_challenger({"a": read_metrics(classified(cat=20))})
-    assert ledger.challenger.classes == {"ant": 2, "bee": 3, "cat": 20}
-    assert ledger.challenger.scores.count == 5 + 20
+    totals.add_challenger({"a": read_metrics(classified(cat=20))})
+    assert totals.challenger.classes == {"ant": 2, "bee": 3, "cat": 20}
+    assert totals.challenger.scores.count == 5 + 20
 
 
 def test_a_challenger_fails_where_the_gateway_got_no_answer() -> None:
-    ledger = Ledger()
-    ledger.add_gateway({"arms/challenger1": ServerCounts(10, 10, 0, 0), "ready/s1": ServerCounts()})
+    totals = Totals()
+    totals.add_gateway_servers(
+        {"arms/challenger1": ServerCounts(10, 10, 0, 0), "ready/s1": ServerCounts()}
+    )
     # ten more: six answered, one whose client left, one under way; two got no answer
     now = {"arms/challenger1": ServerCounts(20, 16, 1, 1), "ready/s1": ServerCounts(50, 0)}
-    ledger.add_gateway(now)
-    assert ledger.challenger.requests == 9
-    assert ledger.challenger.failures == 2
-    assert ledger.champion.requests == 0, "the champions say themselves what they did"
+    totals.add_gateway_servers(now)
+    assert totals.challenger.requests == 9
+    assert totals.challenger.failures == 2
+    assert totals.champion.requests == 0, "the champions say themselves what they did"
 
 
 def test_a_gateway_that_started_again_counts_from_nought() -> None:
-    ledger = Ledger()
-    ledger.add_gateway({"challengers/challenger2": ServerCounts(100, 100)})
-    ledger.add_gateway({"challengers/challenger2": ServerCounts(3, 1)})
-    assert (ledger.challenger.requests, ledger.challenger.failures) == (3, 2)
+    totals = Totals()
+    totals.add_gateway_servers({"challengers/challenger2": ServerCounts(100, 100)})
+    totals.add_gateway_servers({"challengers/challenger2": ServerCounts(3, 1)})
+    assert (totals.challenger.requests, totals.challenger.failures) == (3, 2)
 
 
 def test_what_the_gateway_tallies_is_counted_over_a_restart_too() -> None:
-    ledger = Ledger()
+    totals = Totals()
     for dropped, present, absent in ((7, 100, 50), (10, 105, 52), (4, 200, 1)):
-        ledger.add_tally(GatewayTally(dropped, present, absent))
-    assert ledger.tally == GatewayTally(3 + 4, 5 + 200, 2 + 1)
+        totals.add_gateway(GatewayCounts(dropped, present, absent))
+    assert totals.gateway == GatewayCounts(3 + 4, 5 + 200, 2 + 1)

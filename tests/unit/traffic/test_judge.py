@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from modelyard.traffic.counts import INFINITY, ArmCounts, Histogram
-from modelyard.traffic.judge import Limits, Window, find_fault
+from modelyard.traffic.judge import Guardrails, Window, find_fault
 
-LIMITS = Limits(
+LIMITS = Guardrails(
     window_s=30,
     min_failures=5,
     max_failure_share=0.05,
