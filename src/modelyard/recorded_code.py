@@ -72,19 +72,24 @@ def write_archive(found: FoundCode, root: Path, file: IO[bytes]) -> None:
                     archive.add(str(root / name), name, filter=_committed)
         return
     names = git(root, "ls-tree", "--name-only", found.commit, "--", *NEEDED).splitlines()
-    done = subprocess.run(  # noqa: S603 - our own words and a hash, no shell
-        [
-            *(shutil.which("git") or "git", "-C", str(root)),
-            *("archive", "--format=tar", found.commit, "--", *names),
-        ],
-        stdout=file,
-        stderr=subprocess.PIPE,
-        timeout=_GIT_TIMEOUT_S,
-        check=False,
+    command = ["archive", "--format=tar", found.commit, "--", *names]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own words and a hash, no shell
+            [shutil.which("git") or "git", "-C", str(root), *command],
+            stdout=file,
+            stderr=subprocess.PIPE,
+            timeout=_GIT_TIMEOUT_S,
+            check=False,
+        )
+        if done.returncode == 0:
+            return
+        failure = done.stderr.decode(errors="replace").strip() or f"exit code {done.returncode}"
+    except subprocess.TimeoutExpired:
+        failure = f"it did not end within {_GIT_TIMEOUT_S} s"
+    raise ReproductionError(
+        f"git archive {found.commit} failed: {failure}",
+        fix=f"git fsck checks the clone; {fetch_command(root)} fetches what it lacks.",
     )
-    if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip()
-        raise ReproductionError(f"git archive {found.commit} failed: {said}")
 
 
 def fetch_command(root: Path) -> str:

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-NOBODY = "http://127.0.0.1:9"  # the discard port: nothing listens there
+CLOSED = "http://127.0.0.1:9"  # the discard port: nothing listens there
 
 
 def modelyard(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "modelyard.cli.main", *words],
         cwd=ROOT,
-        env={**os.environ, "MLFLOW_TRACKING_URI": NOBODY, "MODEL_NAME": "m", **settings},
+        env={**os.environ, "MLFLOW_TRACKING_URI": CLOSED, "MODEL_NAME": "m", **settings},
         capture_output=True,
         text=True,
         timeout=60,
@@ -32,7 +32,7 @@ def modelyard(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
 def test_a_registry_that_is_not_there_is_exit_code_6_with_a_fix(words: tuple[str, ...]):
     done = modelyard(*words)
     assert done.returncode == 6
-    assert f"{NOBODY} does not answer" in done.stderr
+    assert f"{CLOSED} does not answer" in done.stderr
     assert "fix: " in done.stderr
     assert "Traceback" not in done.stderr
 

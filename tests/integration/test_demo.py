@@ -70,7 +70,7 @@ def _check_the_printed_prediction(output: str, port: int) -> None:
     assert again.headers["X-Model-Version"] == again.json()["model"]["version"] == "1"
 
 
-def test_a_taken_port_is_said_and_nothing_is_left_running(tmp_path: Path):
+def test_a_taken_port_is_an_error_with_a_fix_and_nothing_is_left_running(tmp_path: Path):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -1,4 +1,4 @@
-"""entrypoint.sh fetches what the configuration names, and nothing before that is in order."""
+"""entrypoint.sh fetches what the configuration names, and nothing before that is valid."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def workspace(checkout: Checkout) -> Path:
     return checkout.folder.parent / "workspace"
 
 
-def test_a_dataset_that_nobody_asked_for_may_be_gone(checkout: Checkout):
+def test_a_dataset_that_is_not_needed_may_be_gone(checkout: Checkout):
     pointer = checkout.folder / "data/other.parquet.dvc"
     pointer.write_text(MISSING)
     done = checkout.train("entered", "--promote", "never")
@@ -40,7 +40,7 @@ def test_a_dataset_that_nobody_asked_for_may_be_gone(checkout: Checkout):
     (workspace(checkout) / "data/other.parquet.dvc").unlink()
 
 
-def test_a_dataset_without_a_pointer_is_said_with_those_that_have_one(checkout: Checkout):
+def test_a_dataset_without_a_pointer_is_an_error_that_lists_those_with_one(checkout: Checkout):
     done = checkout.train("entered", "--set", "data=nowhere.parquet")
     assert done.returncode == 4
     assert "expected  a DVC pointer data/nowhere.parquet.dvc" in done.stderr

@@ -165,7 +165,9 @@ def test_changes_that_were_never_committed_are_the_first_difference(
     assert "src/fraud_detector/model.py" in done.stderr
 
 
-def test_data_that_is_gone_is_said(checkout: Checkout, clean_version: str, tmp_path: Path):
+def test_data_that_is_gone_is_an_error_with_a_fix(
+    checkout: Checkout, clean_version: str, tmp_path: Path
+):
     (tmp_path / "empty").mkdir()
     gone = {"DVC_REMOTE_URL": str(tmp_path / "empty"), "DVC_CACHE_DIR": str(tmp_path / "cache")}
     done = checkout.modelyard("reproduce", clean_version, **gone)
@@ -187,6 +189,6 @@ def test_a_version_of_another_tool_has_no_record_to_rebuild_from(
 def test_no_such_version_and_no_registry_are_exit_code_6(checkout: Checkout, clean_version: str):
     done = checkout.modelyard("reproduce", "99")
     assert (done.returncode, "There is no version 99" in done.stderr) == (6, True)
-    nobody = f"http://127.0.0.1:{free_port()}"
-    done = checkout.modelyard("reproduce", clean_version, MLFLOW_TRACKING_URI=nobody)
+    closed = f"http://127.0.0.1:{free_port()}"
+    done = checkout.modelyard("reproduce", clean_version, MLFLOW_TRACKING_URI=closed)
     assert (done.returncode, "does not answer" in done.stderr) == (6, True)

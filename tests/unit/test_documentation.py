@@ -9,6 +9,7 @@ import pytest
 from typer.main import get_command
 
 from modelyard.cli.main import app
+from modelyard.errors import ExitCode
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "ci/docker/README.md", *(ROOT / "docs").glob("*.md")]
@@ -61,3 +62,10 @@ def test_every_variable_that_the_readme_names_is_explained():
     explained = (ROOT / ".env.example").read_text(encoding="utf-8")
     for name in re.findall(r"\b((?:SERVING|MLFLOW|GATEWAY|COMPOSE)_[A-Z_]+)\b", README):
         assert name in explained, name
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=names)
+def test_every_exit_code_is_one_of_the_table(document: Path):
+    text = document.read_text(encoding="utf-8")
+    mentioned = {int(code) for code in re.findall(r"exit code (?:is )?(\d+)", text)}
+    assert mentioned <= set(ExitCode)

@@ -104,6 +104,7 @@ def test_a_clone_says_what_brings_it_the_commits_it_lacks(repository: Repository
     assert fetch_command(shallow) == "git fetch --unshallow"
 
 
-def test_what_git_refuses_is_said(repository: Repository, tmp_path: Path):
-    with pytest.raises(ReproductionError, match="git archive aaaa"):
+def test_what_git_refuses_is_an_error_with_a_fix(repository: Repository, tmp_path: Path):
+    with pytest.raises(ReproductionError, match="git archive aaaa") as caught:
         names_in(FoundCode("a" * 40), repository, tmp_path)
+    assert "git fetch" in caught.value.fix

@@ -24,7 +24,7 @@ from modelyard.reproduction.comparison import (
     compare_packages,
 )
 from modelyard.reproduction.rebuild import rebuild
-from modelyard.reproduction.source import CodeSource, lay_out
+from modelyard.reproduction.source import ONLY_TRAINED, CodeSource, lay_out
 from modelyard.reproduction.weights import describe_difference
 from modelyard.settings import ReproductionSettings
 from modelyard.source_tree import git
@@ -81,7 +81,7 @@ def reproduce_version(
 
     Raises:
         RegistryError: the registry does not answer, or has no such version.
-        ReproductionError: something that it takes is not on record, or not here.
+        ReproductionError: something it needs is not on record, or not available.
     """
     lineage = read_lineage(registry, name, number)
     _check_record(lineage)
@@ -138,14 +138,14 @@ def _check_record(lineage: Lineage) -> None:
     who = f"{version.name} version {version.version}"
     if not lineage.config:
         why = next((line for line in lineage.lost if CONFIG_FILE in line or "run" in line), "")
-        raise ReproductionError(
-            f"The configuration of {who} is not on record{f' ({why})' if why else ''}.",
-            fix="Only a version that `modelyard train` made can be rebuilt.",
-        )
-    if not lineage.files:
-        raise ReproductionError(f"{who} has no {MANIFEST_FILE}: there is nothing to compare with.")
-    if missing := [tag for tag in _DATA_TAGS if tag not in lineage.tags]:
-        raise ReproductionError(f"The data of {who} is not on record: no {', '.join(missing)}.")
+        fault = f"The configuration of {who} is not on record{f' ({why})' if why else ''}."
+    elif not lineage.files:
+        fault = f"{who} has no {MANIFEST_FILE}: there is nothing to compare with."
+    elif missing := [tag for tag in _DATA_TAGS if tag not in lineage.tags]:
+        fault = f"The data of {who} is not on record: no {', '.join(missing)}."
+    else:
+        return
+    raise ReproductionError(fault, fix=ONLY_TRAINED)
 
 
 def _check_objects(lineage: Lineage) -> None:

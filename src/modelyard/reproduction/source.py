@@ -24,6 +24,7 @@ from modelyard.recorded_code import (
 from modelyard.source_tree import FOLDER, tree_id
 from modelyard.training.experiment import is_in_store
 
+ONLY_TRAINED = "Only a version that `modelyard train` made can be rebuilt."
 _NAMED_FILES = 5
 _SHORT = 12
 _COMMIT_HEADER = "comment"  # where `git archive` names the commit
@@ -52,7 +53,7 @@ def lay_out(
         tags: the version's, with commit, tree, and data.
         root: the checkout or the image's folder.
         image_commit: commit that the image was built from, where this is one.
-        handed: a tar archive with the code, as `git archive` writes it; git is not asked then.
+        handed: a tar archive with the code, as `git archive` writes it, instead of git here.
 
     Raises:
         ReproductionError: the code is not here, not handed over, and no checkout has its commit.
@@ -99,7 +100,10 @@ def _extract(file: IO[bytes], folder: Path) -> str:
             fix="git archive COMMIT writes one.",
         ) from error
     if not (folder / FOLDER).is_dir():
-        raise ReproductionError(f"There is no folder {FOLDER}/ in the code that was handed over.")
+        raise ReproductionError(
+            f"There is no folder {FOLDER}/ in the code that was handed over.",
+            fix="git archive COMMIT writes the whole commit.",
+        )
     return commit
 
 
@@ -149,7 +153,7 @@ def _unavailable(
     if not recorded.commit and "git.tree" not in tags:
         return ReproductionError(
             "Which code trained it is not on record, neither a commit nor a tree.",
-            fix="Only a version that `modelyard train` made can be rebuilt.",
+            fix=ONLY_TRAINED,
         )
     here = (
         f"this image was built from {image_commit}" if image_commit else "no checkout here has it"

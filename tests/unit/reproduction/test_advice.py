@@ -8,7 +8,7 @@ from modelyard.reproduction.comparison import Mismatch
 PACKAGE = Mismatch("package numpy", "2.4.5", "2.4.6")
 
 
-def test_another_package_is_mended_by_the_image_of_that_commits_locks():
+def test_another_package_is_fixed_by_the_image_of_that_commits_locks():
     said = advise(PACKAGE, "2", "c" * 40, in_checkout=False)
     locks = "requirements-train.txt requirements-train-cpu.txt"
     assert f"git checkout {'c' * 40} -- {locks}\n  make reproduce VERSION=2 ARGS=--build" in said

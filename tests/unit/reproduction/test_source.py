@@ -101,7 +101,7 @@ def test_another_commit_that_is_handed_over_is_a_difference(
     assert source.now == f"commit {repository.second[:12]}"
 
 
-def test_what_is_handed_over_is_told_by_its_content_where_no_commit_names_it(
+def test_what_is_handed_over_is_identified_by_content_where_no_commit_names_it(
     repository: Repository, folder: Path, tmp_path: Path
 ):
     archive = archive_of(repository, "")
@@ -114,7 +114,7 @@ def test_what_is_handed_over_is_told_by_its_content_where_no_commit_names_it(
     ("content", "said"),
     [(b"", "not handed over as a tar"), (b"no tar" * 200, "not handed over as a tar")],
 )
-def test_what_is_no_archive_is_said(tmp_path: Path, folder: Path, content: bytes, said: str):
+def test_what_is_not_an_archive_is_refused(tmp_path: Path, folder: Path, content: bytes, said: str):
     with pytest.raises(ReproductionError, match=said):
         in_image(tmp_path, folder, io.BytesIO(content), tags("a" * 40, "f" * 40))
 
@@ -173,7 +173,7 @@ def test_a_dirty_tree_of_an_image_says_why_its_files_are_not_known(
     assert source.now == f"commit {repository.first[:12]} without them"
 
 
-def test_a_dirty_tree_that_is_still_here_is_no_difference(repository: Repository, folder: Path):
+def test_a_dirty_tree_that_is_still_here_does_not_differ(repository: Repository, folder: Path):
     (repository.root / "src/a.py").write_text("x = 3\n")
     tree = tree_id(repository.root / "src")
     source = lay_out(
@@ -191,7 +191,7 @@ def test_a_dirty_tree_that_is_still_here_is_no_difference(repository: Repository
         ("unknown", "", "neither a commit nor a tree"),
     ],
 )
-def test_code_that_is_nowhere_is_said_with_a_fix(
+def test_code_that_is_nowhere_is_an_error_with_a_fix(
     repository: Repository, folder: Path, commit: str, tree: str, said: str
 ):
     with pytest.raises(ReproductionError, match=said) as caught:
@@ -199,7 +199,7 @@ def test_code_that_is_nowhere_is_said_with_a_fix(
     assert caught.value.fix
 
 
-def test_changes_that_are_gone_with_their_commit_are_said(repository: Repository, folder: Path):
+def test_changes_that_are_gone_with_their_commit_are_named(repository: Repository, folder: Path):
     changed = {"git.dirty": "true", "git.changed": "src/model.py"}
     with pytest.raises(ReproductionError, match=r"never committed \(src/model.py\), is not avail"):
         lay_out(tags("a" * 40, "f" * 40, **changed), repository.root, "", folder)

@@ -39,6 +39,6 @@ def test_another_operator_is_another_graph(tmp_path: Path):
     assert said.startswith("the graph itself differs")
 
 
-def test_the_same_in_other_bytes_is_said(tmp_path: Path):
+def test_the_same_graph_in_other_bytes_is_recognised(tmp_path: Path):
     a, b = a_graph(tmp_path / "a", 1.0), a_graph(tmp_path / "b", 1.0)
     assert describe_difference(a, b).startswith("the same graph and the same weights")

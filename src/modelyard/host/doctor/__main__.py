@@ -27,6 +27,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="the project's folder")
     arguments = parser.parse_args(argv)
     root = arguments.root.resolve()
+    if not root.is_dir():
+        parser.error(f"--root: expected the project's folder, found no folder {root}")
     settings = {**read_dotenv(root), **os.environ}
     facts = look(root, settings)
     if arguments.compose_file:

@@ -63,7 +63,7 @@ def check_compose(facts: Facts) -> list[Finding]:
 
 
 def check_ports(facts: Facts) -> list[Finding]:
-    """The two published ports are free, or held by this very stack."""
+    """The two published ports are free, or held by this stack."""
     findings = []
     for variable, (port, holder) in facts.port_holders.items():
         fix = f"stop what holds it, or set {variable}=<another port> in .env"
@@ -109,7 +109,7 @@ def check_gpu(facts: Facts) -> list[Finding]:
 
 
 def check_files(facts: Facts) -> list[Finding]:
-    """Containers read configs/ as users of their own, so others must be allowed to."""
+    """Containers read configs/ as users of their own, so others have to be able to."""
     found = ", ".join(facts.unreadable[:3]) or "all readable"
     expected = "configs/ readable by every user (containers are not you)"
     return [Finding("configs", not facts.unreadable, expected, found, "chmod -R o+rX configs")]

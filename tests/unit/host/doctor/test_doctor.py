@@ -194,6 +194,13 @@ def test_it_needs_no_packages_and_fails_where_there_is_no_docker(tmp_path: Path)
     assert done.stderr == ""
 
 
+def test_a_root_that_is_no_folder_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--root", "/nowhere"])
+    assert caught.value.code == 2
+    assert "expected the project's folder, found no folder /nowhere" in capsys.readouterr().err
+
+
 def test_an_engine_that_does_not_answer_is_told_in_its_own_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,7 +63,7 @@ class Host:
     def reproduce(
         self, record: dict[str, str], *options: str, **settings: str
     ) -> tuple[int, str, str]:
-        """Exit code, and what it said on either side."""
+        """Exit code, standard output, error output."""
         process = self.start(record, *options, **settings)
         out, err = process.communicate(timeout=60)
         assert "Traceback" not in err, err
@@ -98,7 +98,7 @@ def test_the_recorded_commit_is_handed_over_and_nothing_stays(host: Host):
     assert host.repository.git("status", "--porcelain") == ""
 
 
-def test_files_that_are_as_recorded_are_handed_over_though_no_commit_has_them(host: Host):
+def test_files_as_recorded_are_handed_over_even_if_no_commit_has_them(host: Host):
     (host.repository.root / "src/a.py").write_text("x = 3\n")
     _, tree = host.repository.commit("x = 3\n")
     host.repository.git("reset", "-q", "--soft", host.repository.second)
@@ -130,7 +130,7 @@ def test_an_image_that_cannot_be_built_is_not_reproduced(host: Host):
     assert "`docker compose --profile train build training` failed" in err
 
 
-def test_without_docker_it_says_so(host: Host):
+def test_without_docker_the_fix_is_the_doctor(host: Host):
     code, out, err = host.reproduce(code_tags("a" * 40), PATH="/nowhere")
     assert (code, out) == (9, "")
     assert "`docker` cannot be started" in err

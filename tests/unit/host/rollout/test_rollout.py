@@ -38,7 +38,7 @@ def roll_out(tmp_path: Path, **environment: str) -> subprocess.CompletedProcess[
     )
 
 
-def test_without_docker_it_says_so(tmp_path: Path):
+def test_without_docker_the_fix_is_to_install_it(tmp_path: Path):
     done = roll_out(tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: Docker is not here\n")
