@@ -77,7 +77,7 @@ check: .venv/.ready ## format, lint, types, import rules, unit tests: under a mi
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/pytest tests/unit -q -n auto --dist worksteal
+	$(BIN)/pytest tests/unit -q -n auto --dist worksteal $(PYTEST)
 
 format: .venv/.ready ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix
@@ -86,7 +86,8 @@ format: .venv/.ready ## format the code and mend what ruff can mend
 generated: .venv/.ready ## write the parts of documents that are made from the code
 	$(BIN)/python -m ci.generated
 
-test: check integration stack ## everything; the stack tests need a Docker engine (make engine)
+test: .venv/.ready ## everything, and what took longest; the stack tests need a Docker engine (make engine)
+	@$(BIN)/python tests/support/suite.py
 
 unit: .venv/.ready ## unit tests alone
 	$(BIN)/pytest tests/unit -n auto --dist worksteal

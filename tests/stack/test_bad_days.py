@@ -10,7 +10,7 @@ import pytest
 
 from support.stack_driver import SMOKE, Stack, wait_for
 
-BOUND_S = 60
+BOUND_S = 200  # MLflow's own client would say nothing for four minutes
 EMPTY_CACHE = ("--no-deps", "-e", "DVC_CACHE_DIR=/tmp/empty-cache")
 CHANGE_OBJECTS = """
 import boto3
@@ -39,7 +39,7 @@ def in_store(stack: Stack, code: str) -> subprocess.CompletedProcess[str]:
     return stack.compose("run", "--rm", "--no-deps", "-T", "buckets", "python", "-c", code)
 
 
-@pytest.mark.parametrize("how", ["stop", "pause"])
+@pytest.mark.parametrize("how", ["kill", "pause"])
 def test_training_without_a_store_stops_with_a_sentence(trained: Stack, how: str) -> None:
     with trained.stopped("storage", how=how):
         said = refused(trained)
@@ -47,7 +47,7 @@ def test_training_without_a_store_stops_with_a_sentence(trained: Stack, how: str
     assert "docker compose up -d --wait storage" in said
 
 
-@pytest.mark.parametrize("how", ["stop", "pause"])
+@pytest.mark.parametrize("how", ["kill", "pause"])
 def test_training_without_mlflow_stops_with_a_sentence(trained: Stack, how: str) -> None:
     with trained.stopped("mlflow", how=how):
         said = refused(trained)

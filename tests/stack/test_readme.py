@@ -38,7 +38,7 @@ def fresh(images: Stack) -> Iterator[Stack]:
     try:
         yield stack
     finally:
-        stack.compose("--profile", "train", "down", "--volumes", "--remove-orphans")
+        stack.remove()
     assert stack.leftovers() == []
 
 
@@ -68,11 +68,11 @@ def test_the_readme_starts_with_five_commands_and_they_do_what_it_says(fresh: St
     follow(fresh, up)
 
     # the command that the refusal names is the README's next one
-    wait_for("the sentence", lambda: train in json.loads(follow(fresh, health))["detail"], 10)
+    wait_for("the sentence", lambda: train in json.loads(follow(fresh, health))["detail"])
     assert fresh.api.get("/health").status_code == 503
 
     follow(fresh, train)
-    wait_for("a prediction", lambda: fresh.predict().status_code == 200, timeout_s=5)
+    wait_for("a prediction", lambda: fresh.predict().status_code == 200)
     shown = json.loads(re.findall(r"```json\n(.*?)```", README, re.DOTALL)[0])
     answer = json.loads(follow(fresh, predict))
     assert answer["model"] == shown["model"]
@@ -80,7 +80,7 @@ def test_the_readme_starts_with_five_commands_and_they_do_what_it_says(fresh: St
     assert json.loads(follow(fresh, health)) == {"status": "healthy"}
 
     follow(fresh, train_on_cpu)
-    wait_for("the second version", lambda: fresh.version() == "2", timeout_s=5)
+    wait_for("the second version", lambda: fresh.version() == "2")
 
 
 def test_the_admin_token_is_where_the_readme_says_and_reloads(fresh: Stack) -> None:

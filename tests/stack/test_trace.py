@@ -23,7 +23,7 @@ def test_an_answer_is_traced_to_its_version_after_its_server_was_killed(trained:
     answer = trained.predict()
     (name,) = replica_names(trained)
     kill_server(name)
-    wait_for("the server's return", trained.version, timeout_s=60)
+    wait_for("the server's return", trained.version)
     said = traced(trained, answer)
     assert said.startswith(f"fraud-detector version {answer.headers['x-model-version']}\n")
     assert trained.environment()["GIT_COMMIT"] in said

@@ -67,7 +67,7 @@ def challenged(trained: Stack) -> Iterator[Stack]:
     try:
         trained.compose(*profile, "up", "-d", "--wait", "challenger", "traffic")
         ready = lambda: traffic(trained)["challengers"] == 1  # noqa: E731
-        wait_for("a ready challenger", ready, 60)
+        wait_for("a ready challenger", ready)
         yield trained
     finally:
         trained.compose(
@@ -205,7 +205,7 @@ def test_a_hanging_shadow_is_dropped_ended_and_not_felt(challenged: Stack) -> No
 def test_a_failing_canary_ends_by_itself_and_stays_off(
     challenged: Stack, amount: float, statuses: set[int], reason: str
 ) -> None:
-    wait_for("a challenger that answers", lambda: answers(challenged), 60)
+    wait_for("a challenger that answers", lambda: answers(challenged))
     assert not traffic(challenged, "--canary", "50")["plan"]["aborted"]
     started = datetime.now(UTC)
     seen: set[int] = set()
@@ -228,14 +228,14 @@ def test_a_failing_canary_ends_by_itself_and_stays_off(
 
 
 def test_it_can_be_turned_on_again_after_an_end(challenged: Stack) -> None:
-    wait_for("a challenger that answers", lambda: answers(challenged), 60)
+    wait_for("a challenger that answers", lambda: answers(challenged))
     assert not traffic(challenged, "--canary", "100")["plan"]["aborted"]
     assert arms(ask(challenged, 40)) == {"challenger": 40}
     assert not traffic(challenged)["plan"]["aborted"], "old failures do not count"
 
 
 def test_an_end_that_cannot_be_saved_holds_over_a_restart(challenged: Stack) -> None:
-    wait_for("a challenger that answers", lambda: answers(challenged), 60)
+    wait_for("a challenger that answers", lambda: answers(challenged))
     traffic(challenged, "--canary", "50")
     lock = "from pathlib import Path; lock = Path('/var/lib/modelyard/plan.lock'); "
     challenged.python("traffic", f"{lock}lock.unlink(); lock.mkdir()")  # nothing can be written
@@ -249,7 +249,7 @@ def test_an_end_that_cannot_be_saved_holds_over_a_restart(challenged: Stack) -> 
         assert "cannot be saved" in wait_for("the end of the canary", aborted)["trouble"]
         assert arms(ask(challenged, 60)) == {"champion": 60}
         challenged.compose("restart", "traffic")
-        wait_for("its health", lambda: challenged.healthy("traffic"), 60)
+        wait_for("its health", lambda: challenged.healthy("traffic"))
         told = wait_for("its look", lambda: (told := traffic(challenged))["applied"] and told)
         assert told["plan"]["aborted"]
         assert arms(ask(challenged, 60)) == {"champion": 60}
@@ -267,12 +267,12 @@ def test_without_a_challenger_the_champion_answers(challenged: Stack) -> None:
         wait_for("its absence", lambda: traffic(challenged)["challengers"] == 0)
         assert arms(ask(challenged, 30)) == {"champion": 30}
         challenged.compose("start", "challenger")
-        wait_for("its return", lambda: traffic(challenged)["challengers"] == 1, 60)
+        wait_for("its return", lambda: traffic(challenged)["challengers"] == 1)
     assert load.report().failed == 0, load.report().as_text()
 
 
 def test_a_gateway_that_starts_again_keeps_the_split(challenged: Stack) -> None:
-    wait_for("a ready challenger", lambda: traffic(challenged)["challengers"] == 1, 60)
+    wait_for("a ready challenger", lambda: traffic(challenged)["challengers"] == 1)
     before = traffic(challenged, "--canary", "100")["plan"]
     challenged.compose("restart", "gateway")
     again = wait_for("the split", lambda: (told := traffic(challenged))["applied"] and told)
@@ -284,7 +284,7 @@ def test_a_gateway_that_starts_again_keeps_the_split(challenged: Stack) -> None:
 
 
 def test_nobody_gets_the_challenger_while_nobody_watches_it(challenged: Stack) -> None:
-    wait_for("a challenger that answers", lambda: answers(challenged), 60)
+    wait_for("a challenger that answers", lambda: answers(challenged))
     traffic(challenged, "--canary", "100")
     assert arms(ask(challenged, 10)) == {"challenger": 10}
     challenged.compose("stop", "traffic")
@@ -303,7 +303,7 @@ def watcher(stack: Stack) -> dict[str, Any]:
 def test_a_watcher_that_is_paused_takes_the_challenger_with_it(
     challenged: Stack, change: tuple[str, ...]
 ) -> None:
-    wait_for("a challenger that answers", lambda: answers(challenged), 60)
+    wait_for("a challenger that answers", lambda: answers(challenged))
     traffic(challenged, *change)
     with steady(challenged) as load:
         with challenged.stopped("traffic", how="pause"):
@@ -335,7 +335,7 @@ def test_a_shadow_ends_with_its_watcher_too(challenged: Stack) -> None:
 
 
 def test_a_watcher_that_is_killed_takes_the_challenger_with_it(challenged: Stack) -> None:
-    wait_for("a challenger that answers", lambda: answers(challenged), 60)
+    wait_for("a challenger that answers", lambda: answers(challenged))
     before = traffic(challenged, "--canary", "100")["plan"]
     with steady(challenged) as load:
         # by hand: the engine takes that for an order, and leaves it dead
@@ -351,7 +351,7 @@ def test_a_watcher_that_is_killed_takes_the_challenger_with_it(challenged: Stack
         wait_for(
             "a restart", lambda: watcher(challenged)["RestartCount"] > container["RestartCount"]
         )
-        wait_for("its health", lambda: challenged.healthy("traffic"), 60)
+        wait_for("its health", lambda: challenged.healthy("traffic"))
         wait_for("the split", lambda: arms(ask(challenged, 10)) == {"challenger": 10})
     assert load.report().failed == 0, load.report().as_text()
     report = traffic(challenged)

@@ -29,7 +29,7 @@ def ready_replicas(stack: Stack) -> int:
 
 def wait_until_ready(stack: Stack, replicas: int) -> None:
     """Until the gateway knows exactly so many."""
-    wait_for(f"{replicas} ready replicas", lambda: ready_replicas(stack) == replicas, 60)
+    wait_for(f"{replicas} ready replicas", lambda: ready_replicas(stack) == replicas)
 
 
 def replica_names(stack: Stack) -> list[str]:

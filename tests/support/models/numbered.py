@@ -61,7 +61,7 @@ def served(stack: Stack) -> str:
 def serve_numbered(stack: Stack, version: str) -> None:
     """Promote `version` and wait until some replica serves it."""
     promote(stack, version)
-    wait_for(f"version {version}", lambda: served(stack) == version, timeout_s=20)
+    wait_for(f"version {version}", lambda: served(stack) == version)
 
 
 def _next_version(stack: Stack) -> int:
