@@ -100,9 +100,9 @@ class ChildProcesses:
         deadline = time.monotonic() + timeout_s
         while not ready():
             if (code := process.poll()) is not None:
-                raise StartError(f"{name} ended with exit code {code}:\n{last_lines(log)}")
+                raise _failed(f"{name} ended with exit code {code}", log)
             if time.monotonic() > deadline:
-                raise StartError(f"{name} was not ready within {timeout_s:g} s:\n{last_lines(log)}")
+                raise _failed(f"{name} was not ready within {timeout_s:g} s", log)
             time.sleep(_POLL_S)
 
     def run(
@@ -128,9 +128,7 @@ class ChildProcesses:
         while True:
             for name, process in self._running:
                 if (code := process.poll()) is not None:
-                    raise StartError(
-                        f"{name} ended with exit code {code}:\n{last_lines(self._log(name))}"
-                    )
+                    raise _failed(f"{name} ended with exit code {code}", self._log(name))
             time.sleep(_POLL_S)
 
     def _log(self, name: str) -> Path:
@@ -141,6 +139,10 @@ def inherited(environment: Mapping[str, str]) -> dict[str, str]:
     """What a child gets: our environment, `environment` on top, this Python's programs first."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
     return {**os.environ, "PATH": path, **environment}
+
+
+def _failed(what: str, log: Path) -> StartError:
+    return StartError(f"{what}:\n{last_lines(log)}", fix=f"Its whole log: {log}")
 
 
 def last_lines(log: Path) -> str:

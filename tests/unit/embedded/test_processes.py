@@ -45,9 +45,10 @@ def test_a_server_that_ends_is_reported_with_the_end_of_its_log(tmp_path: Path):
     command = [sys.executable, "-c", "print('the reason'); raise SystemExit(3)"]
     with (
         ChildProcesses(tmp_path) as processes,
-        pytest.raises(StartError, match=r"exit code 3:\n  the reason"),
+        pytest.raises(StartError, match=r"exit code 3:\n  the reason") as caught,
     ):
         processes.start("broken", command, {}, lambda: False, 30)
+    assert caught.value.fix == f"Its whole log: {tmp_path / 'broken.log'}"
 
 
 def test_a_server_that_is_never_ready_is_reported_and_stopped(tmp_path: Path):
