@@ -4,19 +4,19 @@ SHELL := bash
 .PHONY: help demo doctor up down rollout train promote rollback status versions history trace reproduce \
         check format generated test unit integration stack soak bench engine lock clean
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+# A variable that is empty counts as not set, as everywhere.
+PYTHON := $(or $(PYTHON),$(shell command -v python3.11 || command -v python3))
 UV_VERSION := 0.13.8
 BIN := .venv/bin
 
 # torch's CPU build is not on the Python package index. Where pip is told of a folder of wheels, it
 # is taken from there; the lock's hash is the same.
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH_INDEX := $(or $(TORCH_INDEX),https://download.pytorch.org/whl/cpu)
 WHEELS := $(or $(WHEELS_DIR),$(PIP_FIND_LINKS))
 TORCH_SOURCE = $(if $(WHEELS),--find-links $(WHEELS),--extra-index-url $(TORCH_INDEX) --index-strategy unsafe-best-match)
 
 # What the images record: the commit, marked when files differ from it.
-export GIT_COMMIT ?= $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
-export MODEL_NAME ?= fraud-detector
+export GIT_COMMIT := $(or $(GIT_COMMIT),$(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null))
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -83,7 +83,7 @@ format: .venv/.ready ## format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
-generated: .venv/.ready ## write the parts of documents that are made from the code
+generated: .venv/.ready ## write .env.example and the parts of documents that are made from the code
 	$(BIN)/python -m ci.generated
 
 test: .venv/.ready ## everything, and what took longest; the stack tests need a Docker engine (make engine)

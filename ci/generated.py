@@ -1,4 +1,4 @@
-"""Parts of documents that are made from the code: `make generated` writes them.
+"""Files, and parts of documents, that are made from the code: `make generated` writes them.
 
 A part stands between `<!-- NAME: … -->` and `<!-- end -->`. A test fails when one is not what the
 code says now.
@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from ci.env_example import env_example
 from modelyard.errors import ExitCode
 
 
@@ -21,6 +22,7 @@ def exit_codes() -> str:
     return "\n".join(["", "| exit code | meaning |", "|---|---|", *rows, "", ""])
 
 
+FILES: dict[str, Callable[[Path], str]] = {".env.example": env_example}
 PARTS: dict[str, dict[str, Callable[[], str]]] = {"docs/registry.md": {"exit codes": exit_codes}}
 
 
@@ -36,15 +38,16 @@ def generate(text: str, parts: dict[str, Callable[[], str]]) -> str:
 
 def main(root: Path, *, check: bool) -> str:
     """Write what is stale, or only name it."""
-    stale = []
+    made = {name: make(root) for name, make in FILES.items()}
     for name, parts in PARTS.items():
+        made[name] = generate((root / name).read_text(encoding="utf-8"), parts)
+    stale = []
+    for name, text in made.items():
         path = root / name
-        text = path.read_text(encoding="utf-8")
-        made = generate(text, parts)
-        if made != text:
+        if not path.is_file() or path.read_text(encoding="utf-8") != text:
             stale.append(name)
             if not check:
-                path.write_text(made, encoding="utf-8")
+                path.write_text(text, encoding="utf-8")
     return f"stale: {', '.join(stale)}; fix: make generated" if stale and check else ""
 
 

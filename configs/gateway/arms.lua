@@ -1,8 +1,13 @@
 -- What haproxy.cfg cannot say by itself: a sticky key from a header named at run time, and shadow
 -- requests. Whatever happens to a shadow request, the client's own request knows nothing of it.
 
-local LIMIT = tonumber(os.getenv("GATEWAY_SHADOW_CONCURRENCY")) or 32
-local TIMEOUT_MS = tonumber(os.getenv("GATEWAY_CHALLENGER_TIMEOUT_MS")) or 1000
+local function number_of(name)
+  local text = os.getenv(name)
+  return tonumber(text) or error(name .. ": expected a number, found " .. (text or "nothing"))
+end
+
+local LIMIT = number_of("GATEWAY_SHADOW_CONCURRENCY")
+local TIMEOUT_MS = number_of("GATEWAY_CHALLENGER_TIMEOUT_MS")
 local ADDRESS = "http://127.0.0.1:8406"
 -- the headers that say what the body is, and by which the copy is found in the challenger's log
 local COPIED = {"content-type", "inference-header-content-length", "x-request-id", "traceparent"}

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from modelyard.settings import ServingSettings, TrafficSettings, variable_of
+from modelyard.settings import (
+    CommandSettings,
+    DemoSettings,
+    ServingSettings,
+    TrafficSettings,
+    TrainingSettings,
+    variable_of,
+)
 
 ROOT = Path(__file__).parents[2]
 BASE = "docker-compose.yml"
@@ -39,13 +48,30 @@ def load(path: str) -> dict[str, Any]:
     return yaml.load(read(path), ComposeLoader)
 
 
-def variables(path: str) -> dict[str, str]:
-    """Variables of a Compose file with their defaults; comments do not count."""
-    text = "\n".join(line for line in read(path).splitlines() if not line.lstrip().startswith("#"))
-    return dict(VARIABLE.findall(text))
+def interpolated(*paths: str) -> dict[str, set[str]]:
+    """Variables that Compose itself reads, with all their defaults; comments do not count."""
+    lines = [line for path in paths for line in read(path).splitlines()]
+    text = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
+    found: dict[str, set[str]] = {}
+    for name, default in VARIABLE.findall(text):
+        found.setdefault(name, set()).add(default)
+    return found
 
 
 SERVICES: dict[str, dict[str, Any]] = load(BASE)["services"]
+INTERPOLATED = interpolated(BASE, CPU)
+PASSED_ON = {
+    name
+    for service in SERVICES.values()
+    for name, value in service.get("environment", {}).items()
+    if value is None
+}
+EXPLAINED = dict(re.findall(r"^#?([A-Z]\w*)=(.*)$", read(".env.example"), re.MULTILINE))
+TYPED = {
+    variable_of(kind, name): setting
+    for kind in (DemoSettings, CommandSettings, TrainingSettings, TrafficSettings, ServingSettings)
+    for name, setting in kind.model_fields.items()
+}
 LONG_RUNNING = {name: s for name, s in SERVICES.items() if s["restart"] == "unless-stopped"}
 
 
@@ -60,12 +86,94 @@ def test_the_services_are_the_documented_ones() -> None:
 
 
 def test_every_variable_is_explained_in_the_example_with_its_default() -> None:
-    used = variables(BASE) | variables(CPU)
-    explained = dict(re.findall(r"^#?([A-Z]\w*)=(.*)$", read(".env.example"), re.MULTILINE))
-    assert set(used) - SET_BY_THE_SHELL == set(explained) - READ_BY_COMPOSE
-    for name, default in explained.items():
-        if name not in READ_BY_COMPOSE and not default.startswith("$") and name != "MODELYARD_USER":
-            assert used[name] == default, name
+    used = INTERPOLATED.keys() | PASSED_ON
+    assert used - SET_BY_THE_SHELL == EXPLAINED.keys() - READ_BY_COMPOSE
+    for name, default in EXPLAINED.items():
+        if name in PASSED_ON and TYPED[name].default_factory is None:
+            assert yaml.safe_load(default) == TYPED[name].default, name
+        elif name in INTERPOLATED and name != "MODELYARD_USER":
+            assert INTERPOLATED[name] == {default}, name
+
+
+def test_what_our_own_code_reads_has_its_default_there() -> None:
+    """Compose passes it on where it is set, and knows no default of its own for it."""
+    assert not PASSED_ON - TYPED.keys()
+    both = {
+        "MODEL_URI", "MODEL_NAME",  # the platform knows no project, and has no default for them
+        "MODELYARD_USER",  # the user of the host: a container has none
+        "GIT_COMMIT",  # a build argument
+        # Compose or HAProxy needs a value; test_generated.py: it has to be that of the settings
+        "MLFLOW_PORT", "GATEWAY_PORT", "SERVING_MAX_BATCH_BODY_BYTES",
+    }  # fmt: skip
+    assert TYPED.keys() & INTERPOLATED.keys() == both
+
+
+def test_make_leaves_to_dotenv_what_dotenv_may_set() -> None:
+    """Compose prefers its environment, so that what make exports would hide it."""
+    exported = re.findall(r"^export (\w+)", read("Makefile"), re.MULTILINE)
+    assert EXPLAINED.keys() & set(exported) == {"GIT_COMMIT"}
+
+
+def test_a_variable_has_one_default_wherever_it_is_read() -> None:
+    assert {name: d for name, d in INTERPOLATED.items() if len(d) != 1} == {}
+
+
+def test_an_empty_variable_counts_as_none_in_every_default() -> None:
+    """`${NAME-default}` and the like would take an empty one for a value."""
+    for path in (BASE, CPU, OFFLINE, "entrypoint.sh", "ci/docker/engine.sh", "ci/docker/rootfs.sh"):
+        assert re.findall(r"\$\{\w+[-?=+]", read(path)) == [], path
+
+
+@pytest.fixture(scope="module")
+def compose_config() -> Callable[..., dict[str, Any]]:
+    """Compose's own reading of the stack, with what is given as the whole environment."""
+    command = ["docker", "compose", "--profile", "*", "--env-file", os.devnull]
+    bare = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    try:
+        subprocess.run(["docker", "compose", "version"], check=True, capture_output=True, env=bare)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no `docker compose` on this machine")
+
+    def read_config(*files: str, **environment: str) -> dict[str, Any]:
+        options = [word for name in files for word in ("-f", name)]
+        done = subprocess.run(
+            [*command, *options, "config", "--format", "json"],
+            cwd=ROOT,
+            env=bare | environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return json.loads(done.stdout)
+
+    return read_config
+
+
+@pytest.mark.parametrize("files", [(BASE,), (BASE, CPU)], ids=["gpu", "cpu"])
+def test_an_empty_variable_counts_as_none_in_the_whole_stack(
+    compose_config: Callable[..., dict[str, Any]], files: tuple[str, ...]
+) -> None:
+    # an empty COMPOSE_FILE is an error of Compose's own
+    empty = dict.fromkeys(EXPLAINED.keys() - {"COMPOSE_FILE"}, "")
+    unset, emptied = compose_config(*files), compose_config(*files, **empty)
+    for config in (unset, emptied):
+        for name, service in SERVICES.items():
+            for variable, value in service.get("environment", {}).items():
+                if value is None:  # the typed settings take both for none: test_settings.py
+                    passed_on = config["services"][name]["environment"].pop(variable)
+                    assert passed_on in (None, ""), variable
+    assert emptied == unset
+
+
+def test_a_variable_that_is_set_reaches_whoever_reads_it(
+    compose_config: Callable[..., dict[str, Any]],
+) -> None:
+    given = {name: f"{name.lower()}-1" for name in PASSED_ON}
+    services = compose_config(BASE, **given)["services"]
+    for name, service in SERVICES.items():
+        for variable, value in service.get("environment", {}).items():
+            if value is None:
+                assert services[name]["environment"][variable] == given[variable]
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -129,15 +237,16 @@ def test_no_environment_holds_a_secret() -> None:
             assert not secret or variable.endswith("_FILE"), f"{name}: {variable}"
 
 
-def test_serving_is_given_every_setting_with_the_default_of_the_code() -> None:
+def test_serving_is_given_every_setting() -> None:
     given = SERVICES["serving"]["environment"]
-    for name, setting in ServingSettings.model_fields.items():
+    for name in ServingSettings.model_fields:
+        variable = variable_of(ServingSettings, name)
         if name == "host":
             continue  # the default, every address, is right in a container
-        variable = VARIABLE.findall(str(given[variable_of(ServingSettings, name)]))
-        if variable and not setting.is_required():
-            ((_, default),) = variable
-            assert yaml.safe_load(default) == setting.default, name
+        fixed = given[variable] is not None and "$" not in given[variable]
+        # what depends on ports and volumes, which are here
+        wired = {"port", "cache_dir", "admin_token_file", "prediction_log_dir"}
+        assert fixed == (name in {*wired, "mlflow_tracking_uri"}), name
 
 
 def test_the_challenger_differs_from_serving_by_its_model_and_its_cache_alone() -> None:
@@ -154,14 +263,12 @@ def test_the_challenger_differs_from_serving_by_its_model_and_its_cache_alone() 
     assert "serving-cache" not in str(challenger["volumes"])
 
 
-def test_traffic_is_given_every_limit_with_the_default_of_the_code() -> None:
+def test_traffic_is_given_every_limit() -> None:
     given = SERVICES["traffic"]["environment"]
-    inside = {"port", "champion_url", "challenger_url"}
-    inside |= {"poll_interval_s", "socket", "state_dir", "modelyard_user"}
-    for name, setting in TrafficSettings.model_fields.items():
-        if name not in inside:
-            ((_, default),) = VARIABLE.findall(given[variable_of(TrafficSettings, name)])
-            assert yaml.safe_load(default) == setting.default, name
+    inside = {"port", "champion_url", "challenger_url", "poll_interval_s", "socket", "state_dir"}
+    for name in TrafficSettings.model_fields:
+        if name not in {*inside, "modelyard_user"}:
+            assert given[variable_of(TrafficSettings, name)] is None, name
 
 
 def test_only_traffic_and_the_gateway_share_the_control_socket() -> None:
@@ -170,13 +277,14 @@ def test_only_traffic_and_the_gateway_share_the_control_socket() -> None:
 
 
 def test_the_gateway_is_given_every_setting_that_it_reads() -> None:
-    text = read("configs/gateway/haproxy.cfg")
+    read_there = {
+        *re.findall(r"\$\{((?:GATEWAY|SERVING)_\w+)\}", read("configs/gateway/haproxy.cfg")),
+        *re.findall(r'number_of\("(\w+)"\)', read("configs/gateway/arms.lua")),
+    }
     given = SERVICES["gateway"]["environment"]
-    presets = dict(re.findall(r"^  presetenv (\w+) (\S+)$", text, re.MULTILINE))
-    assert given.keys() == presets.keys()
-    assert set(re.findall(r"\$\{((?:GATEWAY|SERVING)_\w+)\}", text)) <= presets.keys()
-    for name, preset in presets.items():
-        assert VARIABLE.findall(given[name]) == [(name, preset)]
+    assert given.keys() == read_there
+    for name, value in given.items():
+        assert VARIABLE.fullmatch(value)[1] == name
 
 
 def test_mlflow_clients_stay_on_the_servers_address() -> None:
@@ -236,7 +344,7 @@ def test_dockerfiles_and_compose_name_the_same_base() -> None:
     bases = {
         re.search(r"^ARG PYTHON_IMAGE=(\S+)$", read(path), re.MULTILINE)[1] for path in DOCKERFILES
     }
-    assert bases == {variables(BASE)["PYTHON_IMAGE"]}
+    assert bases == {*INTERPOLATED["PYTHON_IMAGE"]}
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,39 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+import yaml
+from packaging.version import Version
 
+from modelyard import __version__
 from modelyard.errors import ConfigError
 from modelyard.settings import (
+    CommandSettings,
+    DemoSettings,
     RegistrySettings,
+    ReproductionSettings,
     ServingSettings,
     TrafficSettings,
     TrainingSettings,
     read_settings,
     variable_of,
+)
+from modelyard.settings.environment import OLD_NAMES, OldName, _warn_once
+
+COMPOSE = Path(__file__).parents[2] / "docker-compose.yml"
+KINDS = (
+    CommandSettings,
+    DemoSettings,
+    ReproductionSettings,
+    ServingSettings,
+    TrafficSettings,
+    TrainingSettings,
 )
 
 
@@ -38,6 +59,24 @@ def test_an_empty_variable_counts_as_none(monkeypatch):
     settings = read_settings(ServingSettings)
     assert settings.port == 8000
     assert settings.admin_token_file is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_process_whose_variables_are_all_empty_has_its_defaults(monkeypatch, kind):
+    for name in map(partial(variable_of, kind), kind.model_fields):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("MODEL_URI", "models:/m@champion")  # the only one without a default
+    unset = read_settings(kind)
+    for name in map(partial(variable_of, kind), kind.model_fields):
+        if name != "MODEL_URI":
+            monkeypatch.setenv(name, "")
+    assert read_settings(kind) == unset
+
+
+def test_a_variable_that_is_needed_may_not_be_empty(monkeypatch):
+    monkeypatch.setenv("MODEL_URI", "")
+    with pytest.raises(ConfigError, match="  MODEL_URI: Field required"):
+        read_settings(ServingSettings)
 
 
 def test_variables_are_read_by_their_type(monkeypatch):
@@ -89,9 +128,109 @@ def test_the_trackings_server_slash_at_the_end_does_not_matter(monkeypatch):
     assert read_settings(RegistrySettings).mlflow_tracking_uri == "http://mlflow:5000"
 
 
-def test_every_setting_explains_itself():
-    for name, field in ServingSettings.model_fields.items():
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_setting_explains_itself(kind):
+    for name, field in kind.model_fields.items():
         assert field.description, name
+
+
+@pytest.fixture
+def old_name(monkeypatch):
+    """`SERVING_ROWS` is the old name of SERVING_MAX_ROWS, `LAST_YEARS_URI` that of MODEL_URI."""
+    old_names = {"SERVING_ROWS": "SERVING_MAX_ROWS", "LAST_YEARS_URI": "MODEL_URI"}
+    for old, name in old_names.items():
+        monkeypatch.setitem(OLD_NAMES, old, OldName(name, "9.1"))
+        monkeypatch.delenv(old, raising=False)
+    _warn_once.cache_clear()
+
+
+def test_an_old_name_is_read_with_a_warning_for_one_version(monkeypatch, caplog, old_name):
+    monkeypatch.setenv("SERVING_ROWS", "7")
+    monkeypatch.setenv("LAST_YEARS_URI", "models:/m/1")
+    monkeypatch.delenv("MODEL_URI")
+    settings = read_settings(ServingSettings)
+    assert (settings.max_rows, settings.model_uri) == (7, "models:/m/1")
+    read_settings(ServingSettings)
+    assert caplog.messages == [  # once a process
+        "SERVING_ROWS is called SERVING_MAX_ROWS now; version 9.1 ignores the old name.",
+        "LAST_YEARS_URI is called MODEL_URI now; version 9.1 ignores the old name.",
+    ]
+
+
+def test_the_new_name_wins_and_that_is_told(monkeypatch, caplog, old_name):
+    monkeypatch.setenv("SERVING_ROWS", "7")
+    monkeypatch.setenv("SERVING_MAX_ROWS", "8")
+    assert read_settings(ServingSettings).max_rows == 8
+    (message,) = caplog.messages
+    assert (
+        message == "SERVING_ROWS is ignored: it is called SERVING_MAX_ROWS now, which is set too."
+    )
+
+
+def test_an_empty_old_name_counts_as_none_as_does_an_empty_new_one(monkeypatch, caplog, old_name):
+    monkeypatch.setenv("SERVING_ROWS", "")
+    assert read_settings(ServingSettings).max_rows == 1000
+    assert caplog.messages == []
+    monkeypatch.setenv("SERVING_ROWS", "7")
+    monkeypatch.setenv("SERVING_MAX_ROWS", "")
+    assert read_settings(ServingSettings).max_rows == 7
+
+
+def test_a_wrong_value_under_an_old_name_is_told_by_the_new_one(monkeypatch, old_name):
+    monkeypatch.setenv("SERVING_ROWS", "s3cret")
+    with pytest.raises(ConfigError, match="  SERVING_MAX_ROWS: ") as refusal:
+        read_settings(ServingSettings)
+    assert "s3cret" not in refusal.value.detail
+
+
+def test_a_process_that_does_not_read_the_variable_says_nothing(monkeypatch, caplog, old_name):
+    monkeypatch.setenv("SERVING_ROWS", "7")
+    read_settings(TrainingSettings)
+    assert caplog.messages == []
+
+
+@pytest.mark.parametrize(
+    ("prepare", "told"),
+    [
+        (
+            "",
+            "REGISTRY_PATIENCE_S is called REGISTRY_TIMEOUT_S now; version 9.1 ignores the old",
+        ),
+        ("configure_logs()", '"message": "REGISTRY_PATIENCE_S is called REGISTRY_TIMEOUT_S now;'),
+    ],
+    ids=["command", "server"],
+)
+def test_a_command_tells_of_an_old_name_on_stderr_and_a_server_in_its_log(prepare, told):
+    code = f"""
+from modelyard.logs import configure_logs
+from modelyard.settings import RegistrySettings, read_settings
+from modelyard.settings.environment import OLD_NAMES, OldName
+OLD_NAMES["REGISTRY_PATIENCE_S"] = OldName("REGISTRY_TIMEOUT_S", "9.1")
+{prepare}
+print(read_settings(RegistrySettings).registry_timeout_s)
+"""
+    bare = {name: value for name, value in os.environ.items() if name != "REGISTRY_TIMEOUT_S"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**bare, "REGISTRY_PATIENCE_S": "3"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "3.0\n"
+    assert told in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_an_old_name_ends_with_its_version_and_reaches_its_readers_until_then():
+    services = yaml.safe_load(COMPOSE.read_text(encoding="utf-8"))["services"].values()
+    environments = [service.get("environment", {}) for service in services]
+    names = {variable_of(kind, field) for kind in KINDS for field in kind.model_fields}
+    for old, (name, removed_in) in OLD_NAMES.items():
+        assert old not in names
+        assert name in names
+        assert Version(__version__) < Version(removed_in), f"{old} is to be removed now"
+        assert [name in given for given in environments] == [old in given for given in environments]
 
 
 @pytest.mark.parametrize("kind", [ServingSettings, TrafficSettings])

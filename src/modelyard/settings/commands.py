@@ -15,7 +15,9 @@ class CommandSettings(ActorSettings, RegistrySettings):
     """The registry commands of `modelyard`."""
 
     model_name: str = Field(
-        "", description="Registered model that commands mean by default; if empty, the only one."
+        "",
+        description="Registered model that commands (promote, rollback, …) mean when no --model is "
+        "named; the only one that there is when it is not set.",
     )
     serving_url: HttpUrl = Field(
         "http://127.0.0.1:8000", description="Address of the prediction API, for `status`."
@@ -53,13 +55,18 @@ class ReproductionSettings(CommandSettings):
 
     dvc_remote_url: str = Field("", description="DVC's store; .dvc/config names it when empty.")
     dvc_cache_dir: Path | None = Field(None, description="DVC's cache, shared with trainings.")
-    git_commit: str = Field("", description="Commit the image was built from.")
+    git_commit: str = Field("", description="Commit that the image was built from.")
 
 
 class DemoSettings(Environment):
     """The stack without Docker (`make demo`)."""
 
-    mlflow_port: int = Field(5000, ge=1, le=65535, description="Port of the MLflow server.")
-    gateway_port: int = Field(8000, ge=1, le=65535, description="Port of the prediction API.")
+    mlflow_port: int = Field(
+        5000,
+        ge=1,
+        le=65535,
+        description="The MLflow UI and server. On a Mac, AirPlay Receiver holds 5000.",
+    )
+    gateway_port: int = Field(8000, ge=1, le=65535, description="The prediction API.")
     modelyard_config: str = Field("configs/train.yaml", description="What `make demo` trains.")
     modelyard_state_dir: Path = Field(Path(".modelyard"), description="Where its state lies.")

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import getpass
-from typing import Annotated, TypeVar
+import logging
+import os
+from functools import cache
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 from pydantic import AfterValidator, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from modelyard.errors import ConfigError
+
+log = logging.getLogger("modelyard.settings")
+
+
+class OldName(NamedTuple):
+    """What an old name of a variable stands for, and the version that no longer reads it."""
+
+    variable: str
+    removed_in: str
+
+
+OLD_NAMES: dict[str, OldName] = {}
+"""Names that variables had, each still read for one version. For as long docker-compose.yml passes
+the old name on beside the new one."""
 
 
 class Environment(BaseSettings):
@@ -51,22 +68,42 @@ def variable_of(kind: type[Environment], field: str) -> str:
 
 
 def read_settings(kind: type[Settings]) -> Settings:
-    """The settings of a process, from its environment.
+    """The settings of a process, from its environment; says which variables have an old name.
 
     Raises:
         ConfigError: one line a variable that is missing or not of its type; values are not shown.
     """
+    # pydantic takes a field, and names it in a fault, by its alias or, where it has none, its name
+    keys = {
+        variable_of(kind, name): str(field.validation_alias or name)
+        for name, field in kind.model_fields.items()
+    }
+    named_before: dict[str, Any] = {}
+    for old, (variable, removed_in) in OLD_NAMES.items():
+        value = os.environ.get(old)
+        if not value or variable not in keys:
+            continue
+        if os.environ.get(variable):
+            _warn_once(f"{old} is ignored: it is called {variable} now, which is set too.")
+        else:
+            _warn_once(
+                f"{old} is called {variable} now; version {removed_in} ignores the old name."
+            )
+            named_before[keys[variable]] = value
     try:
-        return kind()
+        return kind(**named_before)
     except ValidationError as error:
-        # a fault is placed by the field's alias or, where it has none, by its name
-        variables = {field: variable_of(kind, field) for field in kind.model_fields}
+        variables = {key: variable for variable, key in keys.items()}
         lines = [
-            f"  {variables.get(place := str(fault['loc'][0]), place)}: "
-            f"{fault['msg'].removeprefix('Value error, ')}"
+            f"  {variables[str(fault['loc'][0])]}: {fault['msg'].removeprefix('Value error, ')}"
             for fault in error.errors()
         ]
         raise ConfigError(
             "The environment is not valid:\n" + "\n".join(lines),
             fix="Every variable is explained in .env.example.",
         ) from error
+
+
+@cache
+def _warn_once(line: str) -> None:
+    log.warning(line)  # on standard error, in a command, which configures no logs

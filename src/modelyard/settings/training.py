@@ -34,10 +34,26 @@ class TrainingSettings(ActorSettings, RegistrySettings):
         description="Folder for checkpoints and searches, from which an interrupted one goes on.",
     )
     tracking_patience_s: float = Field(
-        120.0, ge=0, description="Seconds that a training waits for an MLflow that restarts."
+        120.0,
+        ge=0,
+        description="Seconds that a training in progress waits for an MLflow that stopped "
+        "answering.",
     )
-    git_commit: str = Field("", description="Commit the code was built from (build argument).")
+    mlflow_http_request_max_retries: int = Field(
+        2, ge=0, description="Attempts after the first, when training asks the MLflow server."
+    )
+    mlflow_http_request_timeout: int = Field(
+        15, ge=1, description="Seconds that each of these attempts may take."
+    )
+    git_commit: str = Field(
+        "",
+        description="Commit that the images are built from, recorded with every run; "
+        "`make` fills it in.",
+    )
     image_ref: str = Field("", description="Name or digest of the image that runs.")
     mlflow_run_context: Tags = Field(
-        default_factory=dict, description="More tags of the run, a JSON object of strings."
+        default_factory=dict,
+        description="More tags for every run, a JSON object of strings as MLflow reads it, "
+        "e.g. "
+        '{"ci.build": "1234"}.',
     )

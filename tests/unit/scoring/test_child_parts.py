@@ -16,6 +16,7 @@ from modelyard.errors import ModelRefusedError
 from modelyard.scoring.answers import as_predictions
 from modelyard.scoring.child import wire
 from modelyard.scoring.child.columns import plan
+from modelyard.scoring.child.process import child_environment
 from modelyard.scoring.child.supervision import TOO_MANY, WINDOW_S, Deaths, Pace
 from modelyard.scoring.runner import RunnerError
 from support.models.toy import contract_of
@@ -263,3 +264,16 @@ def test_answers_have_one_prediction_a_row():
     ]:
         with pytest.raises(RunnerError, match="the shape"):
             as_predictions(np.zeros(shape), 2, output)
+
+
+# -- the environment -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("given_threads", "threads"), [(None, "1"), ("", "1"), ("2", "2")])
+def test_a_child_computes_with_one_thread_unless_told_otherwise(
+    monkeypatch, given_threads, threads
+):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    if given_threads is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", given_threads)
+    assert child_environment()["OMP_NUM_THREADS"] == threads

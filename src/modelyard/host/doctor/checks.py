@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from modelyard.host.docker import INSTALL_URL
-from modelyard.host.doctor.facts import GATEWAY_FILE, OWN_STACK, Facts
+from modelyard.host.doctor.facts import COMPARED, EXAMPLE_FILE, GATEWAY_FILE, OWN_STACK, Facts
 
 MIN_ENGINE = (24, 0)
 MIN_COMPOSE = (2, 24)
@@ -115,9 +115,20 @@ def check_files(facts: Facts) -> list[Finding]:
     return [Finding("configs", not facts.unreadable, expected, found, "chmod -R o+rX configs")]
 
 
+def check_defaults(facts: Facts) -> list[Finding]:
+    """The file that has the defaults of what the next two checks compare."""
+    if set(COMPARED) <= facts.settings.keys():
+        return []
+    expected = f"{EXAMPLE_FILE}, which has the default of every variable"
+    found, fix = "no such file, or not the whole one", f"git checkout -- {EXAMPLE_FILE}"
+    return [Finding("defaults", ok=False, expected=expected, found=found, fix=fix)]
+
+
 def check_replicas(facts: Facts) -> list[Finding]:
     """As many replicas as the gateway has places for; further ones would get no request."""
-    found = facts.settings["SERVING_REPLICAS"]
+    found = facts.settings.get("SERVING_REPLICAS")
+    if found is None:
+        return []
     good = found.isdecimal() and 1 <= int(found) <= facts.places
     expected = f"1 to {facts.places} in SERVING_REPLICAS, the gateway's places"
     fix = (
@@ -129,8 +140,10 @@ def check_replicas(facts: Facts) -> list[Finding]:
 
 def check_timeouts(facts: Facts) -> list[Finding]:
     """The gateway waits longer than a server may take, or it asks another one for nothing."""
-    gateway = facts.settings["GATEWAY_SERVER_TIMEOUT_S"]
-    server = facts.settings["SERVING_REQUEST_TIMEOUT_S"]
+    gateway = facts.settings.get("GATEWAY_SERVER_TIMEOUT_S")
+    server = facts.settings.get("SERVING_REQUEST_TIMEOUT_S")
+    if gateway is None or server is None:
+        return []
     waits, may_take = _seconds(gateway), _seconds(server)
     good = waits is not None and may_take is not None and waits > may_take
     found = f"the gateway waits {gateway} s, a server may take {server} s"
@@ -144,6 +157,7 @@ CHECKS: tuple[Callable[[Facts], Sequence[Finding]], ...] = (
     check_ports,
     check_room,
     check_files,
+    check_defaults,
     check_replicas,
     check_timeouts,
     check_gpu,

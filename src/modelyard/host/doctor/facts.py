@@ -17,12 +17,9 @@ from typing import Any
 from modelyard.host import docker
 from modelyard.host.rollout.places import DEFAULT_PLACES, read_places
 
-DEFAULT_PORTS = {"GATEWAY_PORT": 8000, "MLFLOW_PORT": 5000}
-DEFAULT_SETTINGS = {  # docker-compose.yml's own, where they are compared with something
-    "SERVING_REPLICAS": "1",
-    "SERVING_REQUEST_TIMEOUT_S": "5",
-    "GATEWAY_SERVER_TIMEOUT_S": "8",
-}
+PORTS = ("GATEWAY_PORT", "MLFLOW_PORT")
+COMPARED = ("SERVING_REPLICAS", "SERVING_REQUEST_TIMEOUT_S", "GATEWAY_SERVER_TIMEOUT_S")
+EXAMPLE_FILE = ".env.example"  # has the default of every variable
 GATEWAY_FILE = "configs/gateway/haproxy.cfg"
 OWN_STACK = "this stack"
 _COMMAND_TIMEOUT_S = 15
@@ -42,15 +39,21 @@ class Facts:
     gpu_driver: str | None = None
     engine_knows_nvidia: bool = False
     unreadable: Sequence[str] = ()
-    settings: Mapping[str, str] = field(default_factory=lambda: DEFAULT_SETTINGS)
+    settings: Mapping[str, str] = field(default_factory=dict)
     places: int = DEFAULT_PLACES  # for replicas, in the gateway's configuration
 
 
 def look(root: Path, settings: Mapping[str, str]) -> Facts:
-    """Find out what the host looks like; never fails, never changes anything."""
+    """Find out what the host looks like; never fails, never changes anything.
+
+    Args:
+        settings: what the environment and .env set; an empty value counts as none.
+    """
+    defaults = read_example(root)
     ports = {
-        name: int(value) if (value := settings.get(name, "")).isdigit() else default
-        for name, default in DEFAULT_PORTS.items()
+        name: int(next(filter(str.isdecimal, (settings.get(name, ""), defaults[name]))))
+        for name in PORTS
+        if name in defaults
     }
     engine, engine_error = _ask_docker("version", "--format", "{{.Server.Version}}")
     compose, _ = _ask_docker("compose", "version", "--short")
@@ -69,9 +72,18 @@ def look(root: Path, settings: Mapping[str, str]) -> Facts:
         gpu_driver=_gpu_driver(),
         engine_knows_nvidia=_knows_nvidia(info),
         unreadable=_unreadable(root / "configs"),
-        settings={name: settings.get(name) or own for name, own in DEFAULT_SETTINGS.items()},
+        settings={
+            name: settings.get(name) or defaults[name] for name in COMPARED if name in defaults
+        },
         places=read_places(root / GATEWAY_FILE),
     )
+
+
+def read_example(root: Path) -> dict[str, str]:
+    """The default of every variable, as .env.example has it; empty when there is no such file."""
+    path = root / EXAMPLE_FILE
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return dict(re.findall(r"(?m)^#([A-Z]\w*)=(.+)$", text))
 
 
 def read_dotenv(root: Path) -> dict[str, str]:

@@ -30,15 +30,12 @@ _RUNNING = RunStatus.to_string(RunStatus.RUNNING)
 _ALREADY_THERE = "RESOURCE_ALREADY_EXISTS"
 
 
-def _bound_waiting() -> None:
+def _bound_waiting(max_retries: int, timeout_s: int) -> None:
     """Let the client give up in seconds, and keep artifacts on the way through the server."""
-    for variable, value in (
-        (environment_variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES, 1),
-        (environment_variables.MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR, 1),
-        (environment_variables.MLFLOW_HTTP_REQUEST_TIMEOUT, 15),
-    ):
-        if not variable.is_set():  # the environment has the last word
-            variable.set(value)
+    environment_variables.MLFLOW_HTTP_REQUEST_MAX_RETRIES.set(max_retries)
+    environment_variables.MLFLOW_HTTP_REQUEST_TIMEOUT.set(timeout_s)
+    if not environment_variables.MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR.get_raw():
+        environment_variables.MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR.set(1)
     environment_variables.MLFLOW_ENABLE_PROXY_MULTIPART_UPLOAD.set(False)
     environment_variables.MLFLOW_ENABLE_PROXY_MULTIPART_DOWNLOAD.set(False)
     environment_variables.MLFLOW_DISABLE_TELEMETRY.set(True)
@@ -59,7 +56,6 @@ class TrackedRun:
         tags: Mapping[str, str],
         patience: Patience,
     ) -> None:
-        _bound_waiting()
         self._patience = patience
         self._unsent: list[Metric] = []
         self._client = MlflowClient(tracking_uri)
@@ -91,6 +87,9 @@ class TrackedRun:
         Args:
             warn: told when MLflow does not answer, and when it does again.
         """
+        _bound_waiting(
+            settings.mlflow_http_request_max_retries, settings.mlflow_http_request_timeout
+        )
         patience = Patience(settings.tracking_patience_s, warn)
         uri, user = settings.mlflow_tracking_uri, settings.modelyard_user
         return cls(uri, experiment, user, tags, patience)

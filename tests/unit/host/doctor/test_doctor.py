@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 from dataclasses import replace
@@ -15,14 +16,20 @@ import pytest
 from modelyard.host.doctor.__main__ import choose_compose_file, main, render
 from modelyard.host.doctor.checks import Finding, judge
 from modelyard.host.doctor.facts import (
-    DEFAULT_SETTINGS,
+    COMPARED,
+    EXAMPLE_FILE,
     GATEWAY_FILE,
     OWN_STACK,
+    PORTS,
     Facts,
     look,
     read_dotenv,
+    read_example,
 )
+from modelyard.settings import DemoSettings, ServingSettings, variable_of
 from support.host_python import ROOT, oldest_python
+
+KINDS = (DemoSettings, ServingSettings)
 
 GOOD = Facts(
     docker_cli=True,
@@ -33,11 +40,12 @@ GOOD = Facts(
     memory_bytes=16 * 2**30,
     gpu_driver="580.65.06",
     engine_knows_nvidia=True,
+    settings={name: read_example(ROOT)[name] for name in COMPARED},
 )
 
 
 def with_settings(**settings: str) -> Facts:
-    return replace(GOOD, settings={**DEFAULT_SETTINGS, **settings})
+    return replace(GOOD, settings={**GOOD.settings, **settings})
 
 
 def failing(facts: Facts) -> list[Finding]:
@@ -74,6 +82,7 @@ def test_a_good_machine_has_nothing_to_fix() -> None:
         (with_settings(SERVING_REPLICAS="0"), "replicas", "0", "in .env"),
         (with_settings(SERVING_REPLICAS="²"), "replicas", "²", "in .env"),
         (replace(with_settings(SERVING_REPLICAS="5"), places=4), "replicas", "5", "raise 1-4"),
+        (replace(GOOD, settings={}), "defaults", "no such file", "git checkout -- .env.example"),
         (with_settings(GATEWAY_SERVER_TIMEOUT_S="5"), "timeouts", "waits 5 s", "in .env"),
         (with_settings(SERVING_REQUEST_TIMEOUT_S="8.5"), "timeouts", "take 8.5 s", "in .env"),
         (with_settings(SERVING_REQUEST_TIMEOUT_S="soon"), "timeouts", "soon", "in .env"),
@@ -130,6 +139,7 @@ def test_ports_come_from_dotenv_and_a_busy_one_is_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))  # no docker, no nvidia-smi
+    shutil.copy(ROOT / EXAMPLE_FILE, tmp_path)
     with socket.socket() as busy:
         busy.bind(("127.0.0.1", 0))
         busy.listen()
@@ -145,8 +155,9 @@ def test_replicas_and_timeouts_come_from_dotenv_and_places_from_the_gateways_con
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    for name in DEFAULT_SETTINGS:
+    for name in COMPARED:
         monkeypatch.delenv(name, raising=False)
+    shutil.copy(ROOT / EXAMPLE_FILE, tmp_path)
     configuration = tmp_path / GATEWAY_FILE
     configuration.parent.mkdir(parents=True)
     text = (ROOT / GATEWAY_FILE).read_text(encoding="utf-8")
@@ -167,11 +178,16 @@ def test_replicas_and_timeouts_come_from_dotenv_and_places_from_the_gateways_con
     assert (found["replicas"]["ok"], found["timeouts"]["ok"]) == (True, True)
 
 
-@pytest.mark.parametrize("name", DEFAULT_SETTINGS)
+@pytest.mark.parametrize("name", [*PORTS, *COMPARED])
 def test_what_is_compared_has_the_defaults_of_the_stack(name: str) -> None:
+    default = read_example(ROOT)[name]
     text = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
-    defaults = set(re.findall(rf"\$\{{{name}:-([^}}]*)}}", text))
-    assert defaults == {DEFAULT_SETTINGS[name]}
+    of_compose = set(re.findall(rf"\$\{{{name}:-([^}}]*)}}", text))
+    settings = {
+        variable_of(kind, f): kind.model_fields[f] for kind in KINDS for f in kind.model_fields
+    }
+    of_settings = {f"{settings[name].default:g}"} if name in settings else set()
+    assert of_compose | of_settings == {default}
 
 
 def test_json_says_ready_by_the_exit_code_and_lists_every_check(

@@ -12,13 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 CODE = """
-import sys
 from mlflow import environment_variables as known
 from modelyard.errors import RegistryUnavailableError
-from modelyard.training.tracking.patience import Patience
+from modelyard.settings import TrainingSettings, read_settings
 from modelyard.training.tracking.run import TrackedRun
 try:
-    TrackedRun(sys.argv[1], "experiment", "user", {}, Patience(0, print))
+    TrackedRun.of(read_settings(TrainingSettings), "experiment", {}, print)
 except RegistryUnavailableError:
     print(known.MLFLOW_HTTP_REQUEST_TIMEOUT.get())
 """
@@ -27,7 +26,8 @@ except RegistryUnavailableError:
 @pytest.mark.parametrize(
     ("settings", "attempts", "timeout_s"),
     [
-        ({}, 2, "15"),
+        ({}, 3, "15"),
+        ({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "", "MLFLOW_HTTP_REQUEST_TIMEOUT": ""}, 3, "15"),
         ({"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "7"}, 1, "7"),
     ],
 )
@@ -48,10 +48,14 @@ def test_the_environment_says_how_often_and_how_long(
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
         unset = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_HTTP_REQUEST")}
+        server_and_patience = {"MLFLOW_TRACKING_URI": url, "TRACKING_PATIENCE_S": "0"}
         done = subprocess.run(
-            [sys.executable, "-c", CODE, url],
-            env=unset | settings, capture_output=True, text=True, check=True,
-        )  # fmt: skip
+            [sys.executable, "-c", CODE],
+            env={**unset, **server_and_patience, **settings},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         server.shutdown()
     assert done.stdout.split() == [timeout_s]
     assert len(asked) == attempts, asked
