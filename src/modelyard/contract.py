@@ -1,8 +1,8 @@
 """What a model accepts and what it returns, as data.
 
 Every model version that modelyard registers carries its contract as `contract.yaml`. Training
-validates the dataset by it, serving validates each request by it and shows it in `/docs`. The
-contract knows columns, not frameworks: numpy types appear here only by name.
+validates the dataset against it; serving validates each request against it and shows it in `/docs`.
+The contract knows columns, not frameworks: numpy types appear here only by name.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.\- ]{0,127}$")]
 
 
 class FeatureType(StrEnum):
-    """The types a feature may have, and the numpy dtype its column gets."""
+    """The types of features, each with the numpy dtype of its column."""
 
     NUMBER = "number"
     INTEGER = "integer"
@@ -51,7 +51,7 @@ class Feature(Frozen):
     """One input column.
 
     `minimum` and `maximum` are inclusive. A category outside `categories` is refused unless
-    `allow_unknown`; the model then gets the string as it came.
+    `allow_unknown` is set; the model then gets the string unchanged.
     """
 
     name: Name
@@ -78,7 +78,7 @@ class Feature(Frozen):
         return self
 
     def fault(self, value: object) -> str | None:
-        """Why `value` is not acceptable for this feature, or None. The value is never quoted."""
+        """Why this feature does not accept `value`, or None. The text never repeats the value."""
         match self.type:
             case FeatureType.NUMBER | FeatureType.INTEGER:
                 return self._number_fault(value)
@@ -133,7 +133,7 @@ def _shown(limit: float) -> str:
 
 
 class OutputKind(StrEnum):
-    """What the numbers of a prediction mean."""
+    """What the numbers in a prediction mean."""
 
     PROBABILITY = "probability"
     CLASS_PROBABILITIES = "class_probabilities"
@@ -141,7 +141,7 @@ class OutputKind(StrEnum):
 
 
 class Output(Frozen):
-    """What a prediction means: one probability, one value, or a probability for each class."""
+    """What a prediction is: one probability, one value, or a probability for each class."""
 
     name: Name = "prediction"
     kind: OutputKind = OutputKind.VALUE
@@ -156,7 +156,7 @@ class Output(Frozen):
 
 
 class Contract(Frozen):
-    """The columns a model takes, what it returns, and one example that it must answer."""
+    """The columns that a model takes, what it returns, and one example that it must answer."""
 
     description: str = ""
     features: tuple[Feature, ...] = Field(min_length=1)
@@ -196,11 +196,10 @@ class Contract(Frozen):
         raise KeyError(name)
 
     def breaking_changes(self, newer: Contract) -> list[str]:
-        """What would turn away, or surprise, those who call a model with this contract.
+        """The changes in `newer` that break clients of this contract; empty when none does.
 
         Ranges and categories may change: they belong to the data. Names, types and the kind of
-        the answer may not, save that a whole number may become any number and a category any
-        string. Empty when callers can go on as they are.
+        output may not, except that an integer may become a number and a category a string.
         """
         before = {feature.name: feature.type for feature in self.features}
         after = {feature.name: feature.type for feature in newer.features}
@@ -219,15 +218,15 @@ class Contract(Frozen):
         return breaks
 
     def to_yaml(self) -> str:
-        """The text of `contract.yaml`, every field in it: the same bytes for the same contract."""
+        """The text of `contract.yaml` with every field; equal contracts give the same bytes."""
         return dump_yaml(self.model_dump(mode="json"))
 
     @classmethod
     def from_yaml(cls, text: str, source: str = FILE_NAME) -> Contract:
-        """The contract written in `text`.
+        """The contract in `text`.
 
         Raises:
-            ContractError: every fault named by its place.
-            ConfigError: `text` is not YAML at all.
+            ContractError: it is not valid; lists every fault with its place.
+            ConfigError: `text` is not YAML.
         """
         return validate(cls, parse_yaml(text, source), source, failure=ContractError)

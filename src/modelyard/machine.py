@@ -1,4 +1,4 @@
-"""The machine that a training runs on, as far as it can change a result."""
+"""The properties of a machine that can change the result of a training."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ _CPUINFO = Path("/proc/cpuinfo")
 
 
 def machine_tags() -> Mapping[str, str]:
-    """CPU type, threads, GPU and driver, as tags of a run.
+    """CPU type, threads, GPU and driver as tags of a run.
 
-    torch is asked where it is imported already: for the instruction set it uses, its threads and
-    the devices it sees.
+    Where torch is already imported, its instruction set, threads and devices are among them.
     """
     tags = {
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "cpu": cpu_type(),
-        "cpu.threads": str(len(os.sched_getaffinity(0)) if _is_linux() else os.cpu_count()),
+        "cpu.threads": str(
+            len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        ),
         "gpu": NO_GPU,
         **_nvidia_tags(),
     }
@@ -43,33 +44,34 @@ def machine_tags() -> Mapping[str, str]:
 
 
 def cpu_type(cpuinfo: Path = _CPUINFO) -> str:
-    """Name, family and model of the CPU: bits of a result are the same on one type only."""
+    """Name, family and model of the CPU: results are only bit-identical on the same type."""
     text = cpuinfo.read_text(encoding="utf-8", errors="replace") if cpuinfo.is_file() else ""
     first = dict(re.findall(r"(?m)^([^\t:]+?)\s*:[ \t]*(.*)$", text.split("\n\n")[0]))
     if name := first.get("model name", ""):
         return f"{name} (family {first.get('cpu family', '?')}, model {first.get('model', '?')})"
-    if part := first.get("CPU part", ""):  # ARM names no model
+    if part := first.get("CPU part", ""):  # ARM has no model name
         return f"ARM implementer {first.get('CPU implementer', '?')}, part {part}"
     if platform.system() == "Darwin":
-        return _said_by("sysctl", "-n", "machdep.cpu.brand_string") or UNKNOWN
+        return _output_of("sysctl", "-n", "machdep.cpu.brand_string") or UNKNOWN
     return platform.processor() or platform.machine() or UNKNOWN
 
 
 def _nvidia_tags() -> dict[str, str]:
-    """Name and driver as the driver's own tool tells them."""
-    said = _said_by("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
-    rows = [line.rpartition(", ") for line in said.splitlines() if ", " in line]
+    """GPU names and driver version from `nvidia-smi`."""
+    listed = _output_of("nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader")
+    rows = [line.rpartition(", ") for line in listed.splitlines() if ", " in line]
     if not rows:
         return {}
     return {"gpu": ", ".join(name for name, _, _ in rows), "gpu.driver": rows[0][2]}
 
 
-def _said_by(program: str, *arguments: str) -> str:
+def _output_of(program: str, *arguments: str) -> str:
+    """What `program` prints; empty where it is missing or fails."""
     found = shutil.which(program)
     if found is None:
         return ""
     try:
-        done = subprocess.run(  # noqa: S603 - our own words, no shell
+        done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
             [found, *arguments],
             capture_output=True,
             text=True,
@@ -79,7 +81,3 @@ def _said_by(program: str, *arguments: str) -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def _is_linux() -> bool:
-    return hasattr(os, "sched_getaffinity")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,7 +14,7 @@ from modelyard.cli.output import show_fields, show_json
 from modelyard.errors import RegistryNotFoundError
 from modelyard.prediction_log.record import Record
 from modelyard.prediction_log.search import find_predictions, log_files
-from modelyard.registry import RegistryClient
+from modelyard.registry import ModelVersion, RegistryClient
 from modelyard.registry.lineage import Lineage, read_lineage
 from modelyard.settings import CommandSettings, read_settings
 
@@ -36,28 +35,33 @@ def add_commands(app: typer.Typer) -> None:
 def trace(subject: SubjectArgument, model: ModelOption = None, as_json: JsonOption = False) -> None:
     """Print where a version, or the answer to a request, came from.
 
-    Commit, data, config, metrics, packages, image and the gate's verdict; of a request also when it
-    was answered, and by which version.
+    Commit, data, config, metrics, packages, image and the gate's verdict; for a request also when
+    it was answered, and by which version.
     """
     answered: list[Record] = []
     with open_registry(model) as (registry, name):
         try:
             lineages = [read_lineage(registry, name, _number(registry, name, subject))]
         except RegistryNotFoundError as error:
-            answered = _find(subject, error)
-            lineages = _lineages(registry, answered)
+            answered = _find_predictions(subject, error)
+            lineages = _read_lineages(registry, answered)
     if not as_json:
         for lineage in lineages:
-            show_fields(title(lineage), _requests(answered, lineage) | sections(lineage))
+            requests = _request_sections(answered, lineage.version)
+            show_fields(title(lineage), requests | sections(lineage))
     elif answered:
-        requests = [one.fields for one in answered]
-        show_json({"requests": requests, "versions": [facts(lineage) for lineage in lineages]})
+        show_json(
+            {
+                "requests": [one.fields for one in answered],
+                "versions": [facts(lineage) for lineage in lineages],
+            }
+        )
     else:
         show_json(facts(lineages[0]))
 
 
 def _number(registry: RegistryClient, name: str, text: str) -> str:
-    """The version's number that `text` means: itself, or what the alias points to."""
+    """The version number that `text` is, or that the alias `text` points to."""
     if text.isascii() and text.isdigit():
         return text
     aliases = registry.aliases(name)
@@ -69,29 +73,25 @@ def _number(registry: RegistryClient, name: str, text: str) -> str:
     )
 
 
-def _find(request_id: str, error: RegistryNotFoundError) -> list[Record]:
-    """What was answered under this id; where that is nothing, `error` and where it was sought."""
+def _find_predictions(request_id: str, error: RegistryNotFoundError) -> list[Record]:
+    """The predictions with this id; where there are none, `error` and where we looked for them."""
     folder = read_settings(CommandSettings).prediction_log_dir
     if answered := find_predictions(folder, request_id):
         return answered
+    extent = "which is empty (SERVING_PREDICTION_LOG=off?)"
+    if files := log_files(folder):
+        day = files[0].name.partition("T")[0]
+        extent = f"which begins on {day[:4]}-{day[4:6]}-{day[6:]}"
     raise RegistryNotFoundError(
-        f"{error.detail} Nor is it the id of a request in the log of predictions, {_span(folder)}.",
+        f"{error.detail} Nor is it the id of a request in the prediction log, {folder}, {extent}.",
         fix=error.fix
         or "Versions: modelyard versions. A request that was refused has its id in the log of the "
         "server: docker compose logs serving",
     ) from error
 
 
-def _span(folder: Path) -> str:
-    files = log_files(folder)
-    if not files:
-        return f"{folder}, which is empty (SERVING_PREDICTION_LOG=off?)"
-    day = files[0].name.partition("T")[0]
-    return f"{folder}, which begins on {day[:4]}-{day[4:6]}-{day[6:]}"
-
-
-def _lineages(registry: RegistryClient, answered: Sequence[Record]) -> list[Lineage]:
-    """Those of the versions that answered."""
+def _read_lineages(registry: RegistryClient, answered: Sequence[Record]) -> list[Lineage]:
+    """The lineage of each version that answered."""
     found = []
     for one in {(one.model, one.version): one for one in answered}.values():
         try:
@@ -104,20 +104,17 @@ def _lineages(registry: RegistryClient, answered: Sequence[Record]) -> list[Line
     return found
 
 
-def _requests(answered: Sequence[Record], lineage: Lineage) -> dict[str, dict[str, str]]:
-    """A section for each request that this version answered."""
-    version = lineage.version
-    mine = [one for one in answered if (one.model, one.version) == (version.name, version.version)]
-    headings = (
-        ["request"] if len(mine) == 1 else [f"request, answer {at + 1}" for at in range(len(mine))]
-    )
-    return {heading: _request(one) for heading, one in zip(headings, mine, strict=True)}
-
-
-def _request(one: Record) -> dict[str, str]:
-    shown = {"answered": one.time, "address": one.path, "rows": str(one.rows)}
-    if one.trace_id:
-        shown["trace"] = one.trace_id
-    for name, value in one.contents.items():
-        shown[name.replace("_", " ")] = value if isinstance(value, str) else json.dumps(value)
-    return shown
+def _request_sections(
+    answered: Sequence[Record], version: ModelVersion
+) -> dict[str, dict[str, str]]:
+    """A section for each request that `version` answered."""
+    own = [one for one in answered if (one.model, one.version) == (version.name, version.version)]
+    found = {}
+    for number, one in enumerate(own, start=1):
+        fields = {"answered": one.time, "address": one.path, "rows": str(one.rows)}
+        if one.trace_id:
+            fields["trace"] = one.trace_id
+        for name, value in one.contents.items():
+            fields[name.replace("_", " ")] = value if isinstance(value, str) else json.dumps(value)
+        found["request" if len(own) == 1 else f"request, answer {number}"] = fields
+    return found
