@@ -57,7 +57,7 @@ def promote_version(
 ) -> None:
     """Point an alias to VERSION; servers follow within seconds.
 
-    Exit code 7 when the gate refused the version, 8 when somebody else moved the alias.
+    Exit code 7 when the gate refused the version, 8 when someone else moved the alias.
     """
     check_alias(alias)
     if force:
@@ -82,7 +82,7 @@ def rollback_version(
 ) -> None:
     """Point an alias to its previous version; run again, to the one before that.
 
-    It needs a reason. Exit code 8 when somebody else moved the alias. With --from it is safe to run
+    It needs a reason. Exit code 8 when someone else moved the alias. With --from it is safe to run
     twice.
     """
     check_alias(alias)

@@ -72,11 +72,11 @@ def promote(
     if refused and not force and registry.aliases(name).get(alias) != target.version:
         raise GateRefusedError(
             f"{name} version {target.version}: {target.tags.get(SENTENCE_TAG, 'refused')}.",
-            fix=f"To promote it all the same, on record: modelyard promote {target.version} "
+            fix=f"To promote it anyway, on record: modelyard promote {target.version} "
             "--force --why …",
         )
-    wanted = AliasMove(alias, "", target.version, "", who, why, forced=refused)
-    return _move(registry, name, wanted, expected)
+    draft = AliasMove(alias, "", target.version, "", who, why, forced=refused)
+    return _move(registry, name, draft, expected)
 
 
 def rollback(
@@ -114,18 +114,18 @@ def rollback(
         )
     refused = ready[before].get(VERDICT_TAG) == VerdictWord.REFUSED
     passed_over = tuple(dict.fromkeys(earlier[: earlier.index(before)]))
-    wanted = AliasMove(alias, "", before, "", who, why, Action.ROLLBACK, refused, passed_over)
-    moved = _move(registry, name, wanted, current)
+    draft = AliasMove(alias, "", before, "", who, why, Action.ROLLBACK, refused, passed_over)
+    moved = _move(registry, name, draft, current)
     if moved is None:  # another rollback came first
         raise _conflict(registry.registered_model(name), alias, f"expected version {current}")
     return moved
 
 
 def _move(
-    registry: RegistryClient, name: str, wanted: AliasMove, expected: str | None
+    registry: RegistryClient, name: str, draft: AliasMove, expected: str | None
 ) -> AliasMove | None:
-    """Do the move `wanted`, and fill in its origin and its time; None when it is already done."""
-    alias, version = wanted.alias, wanted.moved_to
+    """Do the move `draft`, filling in `moved_from` and `at`; None when it is already done."""
+    alias, version = draft.alias, draft.moved_to
     before = registry.registered_model(name)
     current = before.aliases.get(alias, "")
     known = moves_of(before, alias)
@@ -138,7 +138,7 @@ def _move(
             raise _conflict(before, alias, f"expected {_place(expected)}")
         _set_alias(registry, before, alias, version, expected)
         moved_from = current
-    move = _record(registry, name, known, replace(wanted, moved_from=moved_from))
+    move = _record(registry, name, known, replace(draft, moved_from=moved_from))
     after = registry.registered_model(name)
     if after.aliases.get(alias, "") != version:
         raise _conflict(
@@ -189,7 +189,7 @@ def _record(
 def _conflict(
     model: RegisteredModel,
     alias: str,
-    wanted: str,
+    reason: str,
     kind: type[PromotionConflictError] = PromotionConflictError,
 ) -> PromotionConflictError:
     current = model.aliases.get(alias, "")
@@ -199,7 +199,7 @@ def _conflict(
         why = f", {json.dumps(last.why, ensure_ascii=False)}" if last.why else ""
         by = f" ({last.who}, {last.at[:19]} UTC{why})"
     return kind(
-        f"{model.name}@{alias} is at {_place(current)}{by}: {wanted}.",
+        f"{model.name}@{alias} is at {_place(current)}{by}: {reason}.",
         fix="Look at `modelyard history`, agree with each other, then promote or roll back again.",
     )
 
