@@ -142,10 +142,10 @@ def inherited(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _failed(what: str, log: Path) -> StartError:
-    return StartError(f"{what}:\n{last_lines(log)}", fix=f"Its whole log: {log}")
+    return StartError(f"{what}:\n{log_tail(log)}", fix=f"Its whole log: {log}")
 
 
-def last_lines(log: Path) -> str:
+def log_tail(log: Path) -> str:
     """The end of a log file, indented."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
     return "\n".join(f"  {line}" for line in lines[-_LOG_TAIL_LINES:])

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from modelyard.embedded.mlflow_server import start_mlflow
-from modelyard.embedded.processes import ChildProcesses, inherited, last_lines
+from modelyard.embedded.processes import ChildProcesses, inherited, log_tail
 from modelyard.errors import ExitCode, ReproductionError
 from modelyard.registry import RegistryClient
 
@@ -67,13 +67,13 @@ def rebuild(
             )
         if done.returncode == ExitCode.DATA:
             raise ReproductionError(
-                f"Its data could not be fetched (exit code {done.returncode}):\n{last_lines(log)}",
+                f"Its data could not be fetched (exit code {done.returncode}):\n{log_tail(log)}",
                 fix="The stack's own store is reached from its containers only: make reproduce "
                 "VERSION=…; any other: DVC_REMOTE_URL and its credentials, as for the training.",
             )
         if done.returncode != 0:
             raise ReproductionError(
-                f"Training it failed (exit code {done.returncode}):\n{last_lines(log)}"
+                f"Training it failed (exit code {done.returncode}):\n{log_tail(log)}"
             )
         with RegistryClient(url) as registry:
             version = next(registry.versions(name))

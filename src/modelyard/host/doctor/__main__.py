@@ -43,12 +43,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         checks = [finding._asdict() for finding in findings]
         print(json.dumps({"ready": not failed, "checks": checks}, indent=2, ensure_ascii=False))
         return code
-    print("\n".join(map(render, findings)))
+    print("\n".join(map(render_finding, findings)))
     print(f"\n{len(failed)} to fix" if failed else "\nready: docker compose up -d --wait")
     return code
 
 
-def render(finding: Finding) -> str:
+def render_finding(finding: Finding) -> str:
     """One line for what is as it should be, three for what is not."""
     if finding.ok:
         return f"ok    {finding.check:<10} {finding.found}"

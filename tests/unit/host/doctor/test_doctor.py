@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from modelyard.host.doctor.__main__ import choose_compose_file, main, render
+from modelyard.host.doctor.__main__ import choose_compose_file, main, render_finding
 from modelyard.host.doctor.checks import Finding, judge
 from modelyard.host.doctor.facts import (
     COMPARED,
@@ -97,7 +97,7 @@ def test_what_is_needed_fails_with_found_and_fix(
     assert found in finding.found
     assert fix in finding.fix
     for word in ("FAIL", finding.expected, "found", "fix"):
-        assert word in render(finding)
+        assert word in render_finding(finding)
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_what_only_limits_is_a_note(facts: Facts, check: str) -> None:
     (finding,) = failing(facts)
     assert finding.check == check
     assert not finding.needed
-    assert render(finding).startswith("note")
+    assert render_finding(finding).startswith("note")
 
 
 def test_without_a_gpu_training_gets_the_cpu_overlay() -> None:
