@@ -28,7 +28,6 @@ from modelyard.training.judge.report.evaluation import (
     BASELINE,
     BEST,
     Evaluation,
-    HeldOut,
     evaluate_model,
     hold_out,
 )
@@ -70,7 +69,17 @@ def run_training(
                 baseline = project.baseline(split.train, experiment.seed)
 
                 test = hold_out(project, split.test, model)
-                evaluation = _evaluate(prepared, model, baseline, test)
+                others = {BASELINE: baseline.predict(test.columns)}
+                if project.best_scores is not None:
+                    others[BEST] = project.best_scores(split.test)
+                evaluation = evaluate_model(
+                    contract,
+                    hold_out(project, split.validation, model),
+                    test,
+                    others,
+                    experiment.evaluation,
+                    experiment.seed,
+                )
                 _report(prepared, evaluation, run, say)
 
                 export = export_model(model, contract, test.columns, test.predicted)
@@ -84,7 +93,7 @@ def run_training(
                     experiment.alias,
                     split.test,
                     project.target,
-                    baseline.predict(test.columns),
+                    others[BASELINE],
                     experiment.evaluation.slices,
                 )
                 verdict = NOT_JUDGED
@@ -161,20 +170,6 @@ def _fit(
     with fit_display(Console()) as show:
         context = FitContext(prepared.experiment.seed, report, show, checkpoints)
         return prepared.fit(prepared.resolved.fit_config, context)
-
-
-def _evaluate(
-    prepared: Prepared, model: Predictor, baseline: Predictor, test: HeldOut
-) -> Evaluation:
-    """What the test rows say of the model, beside the baseline and the best that is reachable."""
-    project, split, experiment = prepared.project, prepared.split, prepared.experiment
-    others = {BASELINE: baseline.predict(test.columns)}
-    if project.best_scores is not None:
-        others[BEST] = project.best_scores(split.test)
-    validation = hold_out(project, split.validation, model)
-    return evaluate_model(
-        project.contract, validation, test, others, experiment.evaluation, experiment.seed
-    )
 
 
 def _report(prepared: Prepared, evaluation: Evaluation, run: TrackedRun, say: Say) -> None:

@@ -40,7 +40,7 @@ Say = Callable[[str], None]
 
 _KEY_FORMAT = 1
 _FITTED_BY = ("project", "data", "stream", "sample_rows", "seed", "fit")
-"""What of a configuration decides the fitted weights; the rest may change before a resume."""
+"""The keys of a configuration that decide the weights; others may change before a resume."""
 
 
 def experiment_key(what: Mapping[str, Any], data_md5: str, commit: str) -> str:
@@ -55,8 +55,8 @@ class Prepared:
 
     Attributes:
         tags: provenance, as tags of the run.
-        split: the rows; bounded samples of them where there is a `stream`.
-        stored: what the data consist of, where they are in a store.
+        split: the rows; with a `stream`, bounded samples of them.
+        stored: the objects of a dataset in a store.
     """
 
     resolved: ResolvedExperiment
@@ -99,20 +99,20 @@ class Prepared:
             else:
                 model = self.project.fit_stream(self.stream, config, context)
         except Exception:
-            self._require_same_data()  # which would be the cause of whatever failed
+            self._require_same_data()  # if they changed, that is the cause
             raise
         self._require_same_data()
         return model
 
     def _require_same_data(self) -> None:
-        """Raise DataError when objects in the store are not those that were checked any more."""
+        """Raise DataError when objects in the store changed since they were checked."""
         if self.stored is None:
             return
         if changed := find_objects(self.stored.uri).changed_since(self.stored):
             more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
             raise DataError(
                 f"The data changed while the model was fitted: {changed[0]}{more} at "
-                f"{self.stored.uri}. Which rows it has learned from is not known.",
+                f"{self.stored.uri}. It is not known which rows the model has learned from.",
                 fix="Nothing was registered. Write new data under a new prefix, and train again.",
             )
 
@@ -152,12 +152,18 @@ def prepare(
         folder = settings.training_state_dir
         stream = scan(files, resolved.project, experiment.stream, folder, experiment.seed, say)
         split = stream.sample
+    rows = {name: len(getattr(split, name)) for name in PARTS}
     tags = {
         **run_tags(code, data, settings.image_ref, experiment.seed),
-        **_data_tags(split, stream, stored),
         PROCESSES_TAG: str(current_ranks().count),
-        **settings.mlflow_run_context,
+        **{f"data.rows.{name}": str(count) for name, count in rows.items()},
     }
+    if stream is not None:
+        tags |= {f"data.rows.{name}": str(count) for name, count in stream.rows.items()}
+        tags |= {f"data.sampled.{name}": str(count) for name, count in rows.items()}
+    if stored is not None:
+        tags["data.objects"] = str(len(stored.objects))
+    tags |= settings.mlflow_run_context
     return Prepared(resolved, data, code, tags, split, stream, stored)
 
 
@@ -178,17 +184,3 @@ def _read_split(resolved: ResolvedExperiment, path: Path, say: Say) -> Split:
     for line in unseen_categories(project.contract, seen):
         say(f"warning   {line}")
     return split
-
-
-def _data_tags(
-    split: Split, stream: StreamedSplit | None, stored: StoredDataset | None
-) -> Mapping[str, str]:
-    """How many rows were learned from and judged by, and what a stored dataset consists of."""
-    rows = {name: len(getattr(split, name)) for name in PARTS}
-    tags = {f"data.rows.{name}": str(count) for name, count in rows.items()}
-    if stream is not None:
-        tags |= {f"data.rows.{name}": str(count) for name, count in stream.rows.items()}
-        tags |= {f"data.sampled.{name}": str(count) for name, count in rows.items()}
-    if stored is not None:
-        tags["data.objects"] = str(len(stored.objects))
-    return tags

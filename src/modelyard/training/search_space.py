@@ -1,4 +1,4 @@
-"""What a search may try: the `tune` section of a configuration, and whether the fit takes it."""
+"""What a search may try: the `tune` section of a configuration, checked against the fit."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class TuneConfig(Frozen):
 
     space: Mapping[str, Parameter] = Field(min_length=1)
     warmup_epochs: int = Field(
-        2, ge=0, description="Epochs before a trial that does worse than the median is given up."
+        2, ge=0, description="Epochs before a trial that is worse than the median is given up."
     )
     startup_trials: int = Field(5, ge=0, description="Trials before any is given up.")
 
@@ -80,15 +80,15 @@ class TuneConfig(Frozen):
         return self
 
     def check(self, fit_config: type[Frozen], fit: Mapping[str, Any]) -> None:
-        """See that the fit takes what a search would try, before anything is tried.
+        """Check that the fit accepts what a search would try, before anything is tried.
 
         Args:
             fit_config: typed model of the `fit` section.
             fit: the section, to which each value is set in turn.
 
         Raises:
-            ConfigError: a key is not there, or the fit refuses an end of its range or a choice.
-                A rule over several keys is left to the trial, which has all their values.
+            ConfigError: there is no such key, or the fit refuses an end of its range or a choice.
+                Rules over several keys are checked in the trial, which has all their values.
         """
         for key, parameter in self.space.items():
             for value in parameter.samples:
@@ -96,13 +96,11 @@ class TuneConfig(Frozen):
                 try:
                     validate(fit_config, tried, f"tune.space: fit with {key} = {json.dumps(value)}")
                 except ConfigError as error:
-                    if not _is_of_several_keys(error):
+                    cause = error.__cause__
+                    if not isinstance(cause, ValidationError):
                         raise
-
-
-def _is_of_several_keys(error: ConfigError) -> bool:
-    cause = error.__cause__
-    return isinstance(cause, ValidationError) and not any(f["loc"] for f in cause.errors())
+                    if any(fault["loc"] for fault in cause.errors()):
+                        raise  # without a key, a fault is of a rule over several keys
 
 
 def with_values(fit: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Rows as tensors: on the device whole, where batches are cut by one `index_select` a column.
+"""Rows as tensors, whole on the device: a batch is one `index_select` a column.
 
-A Python DataLoader hands over row by row; benchmarks/training_batches.py compares the two.
+A torch DataLoader collects batches row by row; benchmarks/training_batches.py compares the two.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class RowSource(Protocol):
-    """Rows to pass over, again and again, in chunks that fit on the device."""
+    """Rows to pass over as often as needed, in chunks that fit on the device."""
 
     def __len__(self) -> int:
         """Rows in one pass."""

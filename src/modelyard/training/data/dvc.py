@@ -1,4 +1,4 @@
-"""Putting a dataset into the store, where `dvc pull` will find it."""
+"""Datasets into DVC's store, from which `dvc pull` fetches them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _DVC_TIMEOUT_S = 120
 def push_demo_data(project: Project, folder: Path, name: str, say: Callable[[str], None]) -> None:
     """Generate the demo dataset and push it, unless the pointer names another dataset.
 
-    Safe to run again and in two places at once: the store names files by their md5.
+    Safe to repeat, and to run in two places at once: the store names files by their md5.
 
     Args:
         folder: the data folder of a DVC workspace; holds the pointer `name`.dvc.
 
     Raises:
-        DataError: the pointer is missing, or the store does not take the file.
+        DataError: the pointer is missing, or the store refuses the file.
     """
     pointer = read_pointer(folder, name)
     if project.generate is None:
@@ -52,8 +52,8 @@ def push_data(source: Path, folder: Path, name: str, say: Callable[[str], None])
         folder: the data folder of a DVC workspace; holds the pointer `name`.dvc.
 
     Raises:
-        DataError: no such file, it is not the one that the pointer names, or the store does not
-            take it.
+        DataError: no such file, it is not the one that the pointer names, or the store refuses
+            it.
     """
     pointer = read_pointer(folder, name)
     file = source / name if source.is_dir() else source
@@ -91,7 +91,8 @@ def _dvc(workspace: Path, *arguments: str) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise DataError(
-            f"dvc {arguments[0]} did not end within {_DVC_TIMEOUT_S} s: is the store there?"
+            f"dvc {arguments[0]} did not end within {_DVC_TIMEOUT_S} s.",
+            fix="Is the store up? `docker compose ps storage`",
         ) from error
     if done.returncode != 0:
         last = next(iter(reversed(done.stderr.strip().splitlines())), "no message")

@@ -1,7 +1,7 @@
 """Keys that rows share, found without holding them: 128-bit hashes in buckets on disk.
 
-A bucket is small enough to be sorted in memory, and equal keys are in the same one. That two keys
-have one hash by chance is out of the question: among a billion rows one in 10^20.
+A bucket is small enough to be sorted in memory, and equal keys are in the same one. Among a billion
+rows, the chance that two keys have the same hash is one in 10^20.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ _PART_BITS = np.uint64(3)
 class KeyHashes:
     """Hashes of the keys of rows, and in which part (0 to 3) of a split each row is.
 
-    The files have no names: whatever ends the process, the disk gets their room back.
+    The files have no names: however the process ends, their disk space is freed.
 
     Args:
         folder: takes 16 bytes a row while this is open; the system's own when None.
-        rows: about how many there will be.
+        rows: roughly how many there will be.
     """
 
     def __init__(self, folder: Path | None, key: Sequence[str], rows: int) -> None:
@@ -48,7 +48,7 @@ class KeyHashes:
         self._opened.close()
 
     def add(self, rows: pl.DataFrame, part: int = 0) -> None:
-        """Take the keys of `rows`, which are in `part`."""
+        """Add the keys of `rows`, which are in `part`."""
         first, second = (hash_keys(rows, self._key, seed) for seed in (1, 2))
         pairs = np.column_stack([first, (second & ~_PART_BITS) | np.uint64(part)])
         chosen = (first >> np.uint64(32)) % np.uint64(len(self._buckets))
@@ -56,7 +56,7 @@ class KeyHashes:
             bucket.write(np.ascontiguousarray(pairs[chosen == index]).tobytes())
 
     def duplicates(self) -> int:
-        """How many rows have a key that another row has, too."""
+        """How many rows have a key that another row has."""
         return sum(int(sizes[sizes > 1].sum()) for sizes, _ in map(_groups, self._buckets))
 
     def leaks(self, pairs: Sequence[tuple[int, int]]) -> Mapping[tuple[int, int], int]:
@@ -70,9 +70,9 @@ class KeyHashes:
 
 
 def hash_keys(rows: pl.DataFrame, key: Sequence[str], seed: int) -> np.ndarray:
-    """A hash of the columns `key`, or of all when there are none, uint64 [n].
+    """A hash of the columns `key`, or of all columns when it is empty, uint64 [n].
 
-    The same for the same values with one version of polars, whatever width their integers have.
+    Equal values have equal hashes whatever the width of their integers, with one version of polars.
     """
     chosen = rows.select(key) if key else rows
     alike = chosen.with_columns(
@@ -84,7 +84,7 @@ def hash_keys(rows: pl.DataFrame, key: Sequence[str], seed: int) -> np.ndarray:
 
 
 def _groups(bucket: IO[bytes]) -> tuple[np.ndarray, np.ndarray]:
-    """Rows [k] of each key in the bucket, and how many of them are in each part [k, 4]."""
+    """How many rows each key in the bucket has [k], and how many in each part [k, 4]."""
     bucket.seek(0)
     pairs = np.frombuffer(bucket.read(), dtype=np.uint64).reshape(-1, 2)
     bucket.seek(0, SEEK_END)

@@ -1,16 +1,14 @@
-"""A dataset that is a folder of objects in an S3 store, and which version of it that is.
+"""A dataset that is a folder of objects in an S3 store, and its version.
 
-Nobody commits a pointer to such a dataset. Its version is the md5 of the list of its objects, each
-with size and ETag: an object that is added, replaced or removed gives another one.
+Such a dataset has no pointer in git. Its version is the md5 of the list of its objects, each with
+size and ETag: adding, replacing or removing an object changes it.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 from modelyard.errors import DataError
@@ -41,7 +39,7 @@ class StoredDataset:
 
     @property
     def md5(self) -> str:
-        """Name of this version: the md5 of `to_json`."""
+        """Name of this version: the md5 of what `to_json` returns."""
         return hashlib.md5(self.to_json().encode(), usedforsecurity=False).hexdigest()
 
     @property
@@ -60,7 +58,7 @@ class StoredDataset:
         return json.dumps([asdict(found) for found in self.objects], indent=1) + "\n"
 
     def changed_since(self, earlier: StoredDataset) -> list[str]:
-        """Keys of objects that are new, gone or another since `earlier`."""
+        """Keys of objects that were added, removed or replaced since `earlier`."""
         return sorted({found.key for found in set(self.objects) ^ set(earlier.objects)})
 
 
@@ -87,25 +85,23 @@ def find_objects(uri: str) -> StoredDataset:
                 retries={"total_max_attempts": 2},
             ),
         )
-        found = sorted(_listed(store, place.netloc, prefix), key=lambda one: one.key)
+        pages = store.get_paginator("list_objects_v2").paginate(Bucket=place.netloc, Prefix=prefix)
+        entries = [entry for page in pages for entry in page.get("Contents", [])]
     except (BotoCoreError, ClientError) as error:
         raise DataError(
             f"{uri} cannot be listed: {' '.join(str(error).split())[:300]}",
             fix="Is the store up, and is the bucket there? It is found by AWS_ENDPOINT_URL_S3 and "
             "AWS_SHARED_CREDENTIALS_FILE.",
         ) from error
+    found = [
+        StoredObject(key, int(entry["Size"]), str(entry["ETag"]).strip('"'))
+        for entry in sorted(entries, key=lambda entry: str(entry["Key"]))
+        if entry["Size"] and (key := str(entry["Key"])).endswith(_SUFFIX)
+        if not prefix or key == prefix or key.startswith(f"{prefix}/")
+    ]
     if not found:
         raise DataError(
             f"There is no object whose name ends with {_SUFFIX} at {uri}.",
             fix="Name the folder that holds the Parquet files: data: s3://bucket/prefix",
         )
     return StoredDataset(uri, tuple(found))
-
-
-def _listed(store: Any, bucket: str, prefix: str) -> Iterator[StoredObject]:
-    for page in store.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-        for entry in page.get("Contents", []):
-            key: str = entry["Key"]
-            here = not prefix or key == prefix or key.startswith(f"{prefix}/")
-            if here and key.endswith(_SUFFIX) and entry["Size"]:
-                yield StoredObject(key, int(entry["Size"]), str(entry["ETag"]).strip('"'))

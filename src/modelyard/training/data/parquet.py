@@ -46,7 +46,7 @@ class ParquetFiles:
 
     @property
     def rows(self) -> int:
-        """How many rows there are; the files' footers say so."""
+        """How many rows there are, by the files' footers."""
         return sum(group.rows for group in self.row_groups)
 
     @cached_property
@@ -84,7 +84,7 @@ class ParquetFiles:
             yield from _gathered(batches, rows)
 
     def _batches(self, group: RowGroup, rows: int) -> Iterator[pa.RecordBatch]:
-        """The record batches of one row group, read when they are asked for.
+        """The record batches of one row group, each read when it is needed.
 
         pyarrow's own scanner reads ahead of a slow reader until it holds a gigabyte.
         """
@@ -100,19 +100,18 @@ class ParquetFiles:
     @cached_property
     def _footers(self) -> dict[str, pyarrow.parquet.FileMetaData]:
         with self._readable():
-            return {path: self._footer(path) for path in self.names or self._found}
-
-    def _footer(self, path: str) -> pyarrow.parquet.FileMetaData:
-        with self._filesystem.open_input_file(path) as source:
-            return pyarrow.parquet.ParquetFile(source).metadata
-
-    @cached_property
-    def _found(self) -> list[str]:
-        """The files of a folder, sorted; those whose names begin with _ or . are left out."""
-        dataset = pyarrow.dataset.dataset(
-            self._place[1].rstrip("/"), filesystem=self._filesystem, format="parquet"
-        )
-        return sorted(dataset.files)
+            names: Sequence[str] | None = self.names
+            if names is None:  # all of the folder, without names that begin with _ or .
+                folder = self._place[1].rstrip("/")
+                dataset = pyarrow.dataset.dataset(
+                    folder, filesystem=self._filesystem, format="parquet"
+                )
+                names = sorted(dataset.files)
+            footers = {}
+            for name in names:
+                with self._filesystem.open_input_file(name) as source:
+                    footers[name] = pyarrow.parquet.ParquetFile(source).metadata
+            return footers
 
     @property
     def _filesystem(self) -> pyarrow.fs.FileSystem:
@@ -122,7 +121,7 @@ class ParquetFiles:
     def _place(self) -> tuple[pyarrow.fs.FileSystem, str]:
         try:
             filesystem, path = pyarrow.fs.FileSystem.from_uri(self.uri)
-        except (ValueError, pa.ArrowException):  # a path, relative or not, is no URI
+        except (ValueError, pa.ArrowException):  # a path is no URI
             return pyarrow.fs.LocalFileSystem(), self.uri
         return filesystem, path
 
@@ -140,7 +139,7 @@ class ParquetFiles:
 
 
 def _gathered(batches: Iterator[pa.RecordBatch], rows: int) -> Iterator[pl.DataFrame]:
-    """Record batches, which end with their row group, put together to frames of `rows` rows."""
+    """Record batches, which end with their row group, joined into frames of `rows` rows."""
     held: list[pa.RecordBatch] = []
     room = rows
     for batch in batches:

@@ -1,4 +1,4 @@
-"""A bounded sample of rows that come in chunks: the same rows in whatever order they come."""
+"""A bounded sample of rows that come in chunks; their order does not change it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ _SEED = 3
 
 
 class RowSample:
-    """The `limit` rows with the least hashes of their key; all rows while there are no more.
+    """The `limit` rows with the lowest hashes of their keys; all rows when there are no more.
 
-    A hash is no value that a label could depend on, so the sample is as good as a random one; and
-    when rows are added to the dataset, most of it stays.
+    No label depends on a hash, so the sample is as good as a random one; and when rows are added
+    to the dataset, most of it stays.
 
     Args:
         key: columns that name a row; all columns when empty.

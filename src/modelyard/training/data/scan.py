@@ -1,7 +1,7 @@
-"""The first pass over a streamed dataset: everything that has to be known before the first epoch.
+"""The first pass over a streamed dataset: all that must be known before the first epoch.
 
-Each chunk is held to the contract, divided by the project's split, counted and sampled; keys that
-two rows share are found over all chunks. What is held is bounded by the configuration.
+Each chunk is checked against the contract, divided by the project's split, counted and sampled;
+keys that two rows share are found across chunks. The configuration bounds what is in memory.
 """
 
 from __future__ import annotations
@@ -46,19 +46,25 @@ def scan(
 ) -> StreamedSplit:
     """Check all rows of `files` and divide them.
 
-    What is in memory afterwards is a sample of each part; `say` tells how large.
+    Afterwards a sample of each part is in memory; `say` is told how large.
 
     Args:
-        folder: where hashes of keys are kept for the time of the pass, if it can be written to.
-        seed: of the order in which training rows come.
+        folder: holds hashes of keys during the pass; the system's own when it is not writable.
+        seed: of the order of the training rows.
 
     Raises:
         ConfigError: the project's split needs all rows at once.
         DataError: a table of what is wrong, as for data in memory.
     """
     say(f"check     {files.rows:,} rows, in chunks of {config.chunk_rows:,}")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            hashes: Path | None = folder
+    except OSError:
+        hashes = None
     with ExitStack() as opened:
-        found = _Scan(files, project, config, opened, _writable(folder))
+        found = _Scan(files, project, config, opened, hashes)
         for chunk in RowStream(files, chunk_rows=config.chunk_rows).frames():
             found.add(chunk)
         found.finish()
@@ -105,7 +111,7 @@ class _Scan:
         self._divided = False
 
     def add(self, chunk: pl.DataFrame) -> None:
-        """Check `chunk`; once a fault was found, nothing is done with rows but counting faults."""
+        """Check `chunk`; after the first fault, rows are only checked and no longer sampled."""
         self._data.add(chunk)
         if self._rows is not None and set(self._project.rules.row_key) <= set(chunk.columns):
             self._rows.add(chunk)
@@ -125,7 +131,7 @@ class _Scan:
             self.seen.setdefault(name, set()).update(values)
 
     def finish(self) -> None:
-        """Raise DataError when something was wrong with any chunk, or with all of them."""
+        """Raise DataError when a chunk, or all chunks together, had a fault."""
         rules = self._project.rules
         shared = self._rows.duplicates() if self._rows is not None else 0
         self._data.finish(duplicate_fault(rules.row_key, shared))
@@ -152,33 +158,20 @@ class _Scan:
 
 
 def _require_split_by_rows(project: Project, chunk: pl.DataFrame) -> None:
-    """Divide `chunk` whole and in two halves: each row has to get into the same part.
+    """Divide `chunk` whole and in two halves: each row must get into the same part both times.
 
     Raises:
-        ConfigError: it does not, so the split looks at more than the row itself.
+        ConfigError: the split depends on more than the row itself.
     """
     middle = len(chunk) // 2
     whole = project.split(chunk)
     halves = [project.split(chunk[:middle]), project.split(chunk[middle:])]
     for name in PARTS:
         apart = pl.concat([getattr(half, name) for half in halves])
-        if not _same_rows(getattr(whole, name), apart):
+        together: pl.DataFrame = getattr(whole, name)
+        if not together.hash_rows().sort().equals(apart.hash_rows().sort()):
             raise ConfigError(
                 "stream: the project's split puts a row into another part when other rows are "
                 "beside it, so it cannot divide a dataset chunk by chunk.",
                 fix="Divide by a hash of a key or by fixed moments: modelyard.training.data.split",
             )
-
-
-def _same_rows(one: pl.DataFrame, other: pl.DataFrame) -> bool:
-    return len(one) == len(other) and one.hash_rows().sort().equals(other.hash_rows().sort())
-
-
-def _writable(folder: Path) -> Path | None:
-    """`folder`, made if need be; None, for the system's own, where that is not allowed."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
-    except OSError:
-        return None

@@ -1,7 +1,7 @@
 """Dividing rows so that a row stays in its part when others are added.
 
-`by_hash` for rows that do not depend on each other, `by_time` for those that do: what is judged is
-then later than what was learned from.
+`by_hash` is for independent rows. `by_time` is for rows that follow each other: the model is then
+judged by later rows than it has learned from.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def by_hash(
     Args:
         key: columns of integers, strings, booleans, dates or times; a customer's id, as a rule.
         shares: of train, validation and test; they sum to 1.
-        salt: another number divides the same rows otherwise.
+        salt: another number gives another split of the same rows.
     """
     part = pl.Series(part_of(data, *key, shares=shares, salt=salt))
     return Split(
@@ -65,8 +65,8 @@ def by_time(
 
     Raises:
         ConfigError: the first moment is not before the second.
-        DataError: no such column, it holds no moments or lacks some, or a time zone on one side
-            only.
+        DataError: no such column, it holds no times or has missing ones, or only one side has a
+            time zone.
     """
     if column not in data.columns:
         raise DataError(f'The split needs the column "{column}", which the dataset does not have.')
@@ -79,14 +79,14 @@ def by_time(
             raise DataError(
                 f'"{column}" is {moment.dtype} and the split is at {bound}: one of them has a time '
                 "zone and the other has none.",
-                fix="Give both one, UTC as a rule.",
+                fix="Give both a time zone, UTC as a rule.",
             )
     first, second = _at(validation_from), _at(test_from)
     if not first < second:
         raise ConfigError(
             f"The split by time validates from {validation_from} on and tests from {test_from} on: "
             "the first has to be before the second.",
-            fix="Mend the moments in the project's split.",
+            fix="Correct the two moments in the project's split.",
         )
     if moment.null_count():
         raise DataError(_missing(column, moment.null_count()))
@@ -100,7 +100,7 @@ def by_time(
 
 
 def _at(moment: date | datetime) -> datetime:
-    """A day as the moment in which it begins."""
+    """A day as the moment at which it begins."""
     return moment if isinstance(moment, datetime) else datetime.combine(moment, time.min)
 
 

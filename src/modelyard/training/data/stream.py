@@ -1,9 +1,8 @@
-"""Rows that do not fit in memory, to be fitted from: chunks of a seeded order, read ahead.
+"""Rows that do not fit in memory, as chunks to fit from, in a seeded order and read ahead.
 
-At any time about three chunks are held: the one that is learned from, the next one, and what is
-being read. In each epoch row groups come in another order, and rows are shuffled within their
-chunk; files whose neighbouring rows are alike, in few large row groups, have to be shuffled once,
-when they are written.
+About three chunks are in memory at any time: the current one, the next one, and what is being read.
+Each epoch has its own order of row groups, and rows are shuffled within a chunk. Files in which
+similar rows are neighbours, in few large row groups, must be shuffled when they are written.
 """
 
 from __future__ import annotations
@@ -35,9 +34,9 @@ class RowStream:
 
     Attributes:
         part: the rows of a chunk that belong here; all when None.
-        known_rows: how many there are, where somebody has counted.
-        chunk_rows: rows that are read at once.
-        buffer_rows: rows that are shuffled together in a fit.
+        known_rows: how many there are; they are counted when None.
+        chunk_rows: rows read at once.
+        buffer_rows: rows shuffled together in a fit.
         seed: of the order of the row groups in a fit; the order of the files when None.
     """
 
@@ -60,7 +59,11 @@ class RowStream:
         Raises:
             DataError: the files cannot be read.
         """
-        for frame in self.files.frames(rows or self.chunk_rows, self._order(epoch)):
+        order: list[int] | None = None
+        if self.seed is not None and epoch:
+            random = np.random.Generator(np.random.PCG64([self.seed, epoch]))
+            order = random.permutation(len(self.files.row_groups)).tolist()
+        for frame in self.files.frames(rows or self.chunk_rows, order):
             kept = frame if self.part is None else self.part(frame)
             if len(kept):
                 yield kept
@@ -68,12 +71,6 @@ class RowStream:
     def tensors(self, of: Callable[[pl.DataFrame], Tensors]) -> TensorStream:
         """The same rows as what `fit_network` takes; `of` makes tensors of one frame."""
         return TensorStream(self, of)
-
-    def _order(self, epoch: int) -> list[int] | None:
-        if self.seed is None or not epoch:
-            return None
-        random = np.random.Generator(np.random.PCG64([self.seed, epoch]))
-        return [int(index) for index in random.permutation(len(self.files.row_groups))]
 
     @cached_property
     def _rows(self) -> int:
@@ -110,7 +107,7 @@ class Moments:
         self._squares = 0.0  # of the distances from the mean
 
     def add(self, values: np.ndarray) -> None:
-        """Count `values` [n] in (Chan, Golub and LeVeque 1979)."""
+        """Take `values` [n] into account (Chan, Golub and LeVeque 1979)."""
         if not len(values):
             return
         own = values.astype(np.float64, copy=False)
@@ -124,12 +121,12 @@ class Moments:
 
     @property
     def deviation(self) -> float:
-        """The standard deviation, of the numbers themselves and not of a larger population."""
+        """The standard deviation of the numbers as a population, not as a sample of one."""
         return float(np.sqrt(self._squares / self.count)) if self.count else 0.0
 
 
 def _ahead(items: Iterator[Item]) -> Iterator[Item]:
-    """The items, each one made in another thread while the one before is used."""
+    """The items, each made in another thread while the one before is in use."""
     nothing = object()
     with ThreadPoolExecutor(1) as reader:
         coming = reader.submit(next, items, nothing)

@@ -1,13 +1,13 @@
 """A dataset against its contract and its project's rules, before the first epoch.
 
-What comes out is a table of how many rows have which fault, never a value of the data. A dataset
-that is streamed is checked chunk by chunk, by the same rules; keys that two of its rows share are
-found by `keys.py`.
+The result is a table of how many rows have which fault, never a value of the data. A streamed
+dataset is checked chunk by chunk, by the same rules; `keys.py` finds keys that its rows share.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -19,7 +19,7 @@ from modelyard.training.project import DataRules, Split
 
 PARTS = ("train", "validation", "test")
 PAIRS = (("validation", "train"), ("test", "train"), ("test", "validation"))
-"""A later part and an earlier one, which must not share a row or a split key."""
+"""A later part and an earlier one; they must not share a row or a split key."""
 
 _ALL_PARTS = "all parts"
 
@@ -34,11 +34,14 @@ def validate_data(
     """
     check = DataCheck(contract, target, rules or DataRules())
     check.add(data)
-    check.finish(_duplicates(data, check.rules.row_key))
+    key, duplicates = check.rules.row_key, 0
+    if key and set(key) <= set(data.columns):
+        duplicates = int(data.select(key).is_duplicated().sum())
+    check.finish(duplicate_fault(key, duplicates))
 
 
 class DataCheck:
-    """Rows against contract and rules, handed over in as many chunks as one likes."""
+    """Rows against contract and rules, in any number of chunks."""
 
     def __init__(self, contract: Contract, target: str, rules: DataRules) -> None:
         self.contract = contract
@@ -50,7 +53,7 @@ class DataCheck:
 
     @property
     def is_clean(self) -> bool:
-        """Whether no row had a fault so far."""
+        """Whether no row has had a fault so far."""
         return not self._found
 
     def add(self, chunk: pl.DataFrame) -> None:
@@ -66,7 +69,7 @@ class DataCheck:
             self._label.add(chunk[self.target])
 
     def finish(self, more: Iterable[DataFault] = ()) -> None:
-        """Raise DataError with all faults that were found, and `more`, if there are any."""
+        """Raise DataError if there are faults: those found, and `more`."""
         if not self.rows:
             raise DataError(
                 "The dataset has no rows.", fix="Look at the file that the DVC pointer names."
@@ -78,31 +81,32 @@ class DataCheck:
         if faults:
             raise DataError(
                 "The dataset breaks the contract:\n" + fault_table(faults, self.rows),
-                fix="Nothing was trained or registered. Mend the data, or the project's contract.",
+                fix="Nothing was trained or registered. Correct the data, or the contract.",
             )
 
 
 def validate_split(
     split: Split, rows: int, contract: Contract, target: str, rules: DataRules
 ) -> None:
-    """Check that the parts are the dataset divided, and that each can do its work.
+    """Check that the parts together are the dataset, and that each can do its work.
 
     Args:
-        rows: how many the dataset has.
+        rows: how many rows the dataset has.
 
     Raises:
         DataError: a line for each fault.
     """
     check = SplitCheck(contract, target, rules)
     check.add(split, rows)
-    check.finish(_leaks(split, shareable_key(rules)))
+    key = shareable_key(rules)
+    leaks = [leak_fault(key, *pair, rows) for pair, rows in _shared(split, key).items()]
+    check.finish(chain.from_iterable(leaks))
 
 
 class SplitCheck:
-    """The parts of a split, handed over in as many chunks as one likes.
+    """The parts of a split, in any number of chunks.
 
-    Keys that parts share are looked for within a chunk, and only those that name a row: what
-    chunks share is for the caller to find.
+    It finds row keys that two parts of one chunk share; the caller finds those across chunks.
     """
 
     def __init__(self, contract: Contract, target: str, rules: DataRules) -> None:
@@ -130,7 +134,7 @@ class SplitCheck:
             self._twice[pair] += shared
 
     def finish(self, more: Iterable[DataFault] = ()) -> None:
-        """Raise DataError with all faults that were found, and `more`, if there are any."""
+        """Raise DataError if there are faults: those found, and `more`."""
         faults = [
             DataFault(name, "the part has no rows", 0) for name in PARTS if not self.rows[name]
         ]
@@ -150,13 +154,13 @@ class SplitCheck:
         if faults:
             raise DataError(
                 "The split cannot be used:\n" + fault_table(faults, self._total),
-                fix="Nothing was trained or registered. Use more rows, or mend the project's "
+                fix="Nothing was trained or registered. Use more rows, or correct the project's "
                 "split.",
             )
 
 
 class _Label:
-    """What no single row tells of a label: whether it varies, and how often it is positive."""
+    """What no single row shows of a label: whether it varies, and how often it is positive."""
 
     def __init__(self) -> None:
         self._rows = 0
@@ -189,7 +193,7 @@ class _Label:
 
 
 def seen_categories(contract: Contract, rows: pl.DataFrame) -> Mapping[str, set[str]]:
-    """Feature → which of its categories `rows` have."""
+    """Feature → those of its categories that `rows` have."""
     return {
         feature.name: set(rows[feature.name].unique().cast(pl.String)) & set(feature.categories)
         for feature in contract.features
@@ -198,49 +202,37 @@ def seen_categories(contract: Contract, rows: pl.DataFrame) -> Mapping[str, set[
 
 
 def unseen_categories(contract: Contract, seen: Mapping[str, set[str]]) -> list[str]:
-    """A sentence for each category of the contract that is not among those `seen` in training.
+    """A sentence for each feature with categories that are not among those `seen` in training.
 
-    Requests may ask for such a category, and the model has learned nothing about it.
+    A request may have such a category, and the model has learned nothing about it.
     """
-    said = []
+    sentences = []
     for feature in contract.features:
         seen_here = seen.get(feature.name, set())
         if missing := [name for name in feature.categories if name not in seen_here]:
-            said.append(f"{feature.name}: no training row has {', '.join(missing)}")
-    return said
+            sentences.append(f"{feature.name}: no training row has {', '.join(missing)}")
+    return sentences
 
 
 def duplicate_fault(key: Sequence[str], rows: int) -> list[DataFault]:
-    """The fault of `rows` rows that share their `key` with another one; none without such rows."""
+    """The fault of `rows` rows that share their `key` with another row; empty for no rows."""
     return [DataFault(", ".join(key), "rows share what must name one row", rows)] if rows else []
 
 
 def leak_fault(key: Sequence[str], later: str, earlier: str, rows: int) -> list[DataFault]:
-    """The fault of `rows` rows of one part whose key is in another; none without such rows."""
+    """The fault of `rows` rows of one part whose key is in another part; empty for no rows."""
     problem = f"rows of {later} whose key is in {earlier}, too"
     return [DataFault(", ".join(key), problem, rows)] if rows else []
 
 
 def shareable_key(rules: DataRules) -> tuple[str, ...]:
-    """The split key where two rows may share it; one that has all that names a row cannot leak."""
+    """The split key if two rows may share it; one that contains the row key cannot leak."""
     unique = bool(rules.row_key) and set(rules.row_key) <= set(rules.split_key)
     return () if unique else rules.split_key
 
 
-def _duplicates(data: pl.DataFrame, key: tuple[str, ...]) -> list[DataFault]:
-    if not key or not set(key) <= set(data.columns):
-        return []
-    return duplicate_fault(key, int(data.select(key).is_duplicated().sum()))
-
-
-def _leaks(split: Split, key: tuple[str, ...]) -> list[DataFault]:
-    """The faults of rows of a later part whose key is in an earlier part, too."""
-    found = [leak_fault(key, *pair, rows) for pair, rows in _shared(split, key).items()]
-    return [fault for faults in found for fault in faults]
-
-
 def _shared(split: Split, key: tuple[str, ...]) -> Mapping[tuple[str, str], int]:
-    """How many rows of a later part have a key that is in an earlier part, too; none without."""
+    """(later, earlier) → rows of the later part whose key is in the earlier part; empty without."""
     return {
         (later, earlier): len(
             getattr(split, later).join(getattr(split, earlier), on=list(key), how="semi")

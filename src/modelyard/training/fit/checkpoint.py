@@ -1,4 +1,4 @@
-"""Checkpoints of a fit, and finding those of a run that was interrupted.
+"""Checkpoints of a fit, and those that an interrupted run left.
 
     STATE/checkpoints/EXPERIMENT KEY/RUN ID/   checkpoint.pt, lock
 
@@ -43,7 +43,7 @@ class InterruptedRun:
         return f"an interrupted run is at epoch {self.epoch}"
 
     def release(self) -> None:
-        """Leave the checkpoint to others."""
+        """Leave the checkpoint to other processes."""
         self.lock.close()
 
     def discard(self) -> None:
@@ -53,7 +53,7 @@ class InterruptedRun:
 
 
 class RunCheckpoints:
-    """The checkpoint of one run: the newest replaces the one before, never half."""
+    """The checkpoint of one run; each replaces the one before it as a whole."""
 
     def __init__(
         self, folder: Path, earlier: InterruptedRun | None, warn: Callable[[str], None]
@@ -63,11 +63,11 @@ class RunCheckpoints:
         self._warn = warn
 
     def load(self) -> Mapping[str, Any] | None:
-        """The state to go on from; None to start anew."""
+        """The state to resume from; None to start from the beginning."""
         return None if self._earlier is None else _read(self._earlier.folder / _FILE)
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Keep `state`; where it cannot be written, training goes on and it is said."""
+        """Keep `state`; if it cannot be written, warn and go on training."""
         fresh = self._folder / f"{_FILE}.new"
         try:
             with fresh.open("wb") as file:
@@ -80,7 +80,7 @@ class RunCheckpoints:
                 fresh.unlink(missing_ok=True)
             self._warn(f"the checkpoint could not be written to {self._folder}: {error}")
             return
-        if self._earlier is not None:  # from here on, this run is the one to resume
+        if self._earlier is not None:  # from now on, this run is the one to resume
             self._earlier.discard()
             self._earlier = None
 
@@ -91,8 +91,8 @@ def kept_checkpoints(
 ) -> Iterator[RunCheckpoints | None]:
     """Checkpoints of the run `run_id` while the block runs.
 
-    They are removed when it ends well, or in a way that would only repeat itself. Yields None, and
-    says why, where `root` cannot be written to.
+    They are removed when it ends well, or when a resumed fit would fail in the same way. Yields
+    None, with a warning, where `root` cannot be written to.
     """
     folder = root / "checkpoints" / key / run_id
     try:

@@ -1,4 +1,4 @@
-"""How a fit is shown: a line for each epoch, and on a terminal a bar that moves by batches."""
+"""How a fit is shown: a line an epoch, and on a terminal a progress bar."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ShowShare = Callable[[float], None]
 def fit_display(console: Console) -> Iterator[ShowShare]:
     """Show which share (0 to 1) of the longest possible fit is done, while the block runs.
 
-    Only a terminal gets the bar; a log gets nothing from here. Early stopping ends it before 1.
+    Only a terminal gets the bar. Early stopping ends it before 1.
     """
     if not console.is_terminal:
         yield ignore_progress
@@ -43,5 +43,5 @@ def fit_display(console: Console) -> Iterator[ShowShare]:
 
 
 def epoch_line(epoch: int, metrics: Mapping[str, float]) -> str:
-    """One epoch as a line of a log."""
+    """One epoch as a line of text."""
     return f"epoch {epoch:3d} " + "  ".join(f"{name} {v:.5f}" for name, v in metrics.items())

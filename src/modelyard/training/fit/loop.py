@@ -1,7 +1,7 @@
-"""The fit loop for torch networks: an epoch told from its first batch to its checkpoint.
+"""The fit loop for torch networks: an epoch from its first batch to its checkpoint.
 
-Runs on the GPU where there is one, on several processes under torchrun, and goes on from a
-checkpoint. On a CPU a resumed fit ends with the very weights of one that was never interrupted.
+It uses a GPU where there is one, several processes under torchrun, and resumes from a checkpoint.
+On a CPU a resumed fit ends with the same weights as one that was never interrupted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from modelyard.training.tensors import RowSource
 
 
 class DivergedError(TrainingError):
-    """The loss is no number any more: going on from a checkpoint would end there again."""
+    """The loss is no longer a finite number; a resumed fit would end in the same place."""
 
 
 class LoopConfig(Frozen):
@@ -31,9 +31,9 @@ class LoopConfig(Frozen):
 
     epochs: int = Field(20, ge=1)
     batch_rows: int = Field(2048, ge=1)
-    learning_rate: float = Field(3e-3, gt=0, description="The highest; `schedule` says when.")
+    learning_rate: float = Field(3e-3, gt=0, description="The highest one; `schedule` changes it.")
     schedule: Literal["cosine", "linear", "constant"] = Field(
-        "cosine", description="How the learning rate falls after the warm-up, to 0 or not at all."
+        "cosine", description="How the learning rate falls after the warm-up: to 0, or not at all."
     )
     warmup: float = Field(0.0, ge=0, lt=1, description="Share of the fit in which it rises from 0.")
     weight_decay: float = Field(1e-4, ge=0)
@@ -73,7 +73,7 @@ def fit_network(
 
     Raises:
         DivergedError: a loss was not finite.
-        TrainingError: the checkpoint is of another network.
+        TrainingError: the checkpoint belongs to another network.
     """
     ranks = current_ranks()
     network.to(ranks.device)
@@ -90,7 +90,13 @@ def fit_network(
             shared, loss, train, config, optimizer, shuffle, ranks, context, epoch
         )
         validation_loss = mean_loss(network, loss, validation, config.batch_rows, ranks)
-        _require_finite(epoch, train_loss, validation_loss)
+        if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
+            raise DivergedError(
+                f"The loss of epoch {epoch} is not a finite number "
+                f"(train {train_loss}, validation {validation_loss}).",
+                fix="Nothing was registered. Lower fit.learning_rate, or look for extreme values "
+                "in the data.",
+            )
         if validation_loss < progress.best_loss:
             progress.best_loss, progress.since_best = validation_loss, 0
             progress.best_weights = _weights(network)
@@ -103,7 +109,7 @@ def fit_network(
         }
         progress.epoch = epoch
         progress.history.append(metrics)
-        # saved before it is told: an epoch that somebody saw is never done again
+        # saved before it is reported: an epoch that was shown is never repeated
         if ranks.index == 0 and context.checkpoints is not None:
             context.checkpoints.save(_state(progress, network, optimizer, shuffle))
         context.report(epoch, metrics)
@@ -122,7 +128,7 @@ def _train_epoch(
     context: FitContext,
     epoch: int,
 ) -> float:
-    """Pass over all rows once; returns the mean loss over them, as it was when each was seen."""
+    """Pass over all rows once; returns their mean loss, each at the time it was seen."""
     network.train()
     device = ranks.device
     low = config.precision == "bfloat16" or (config.precision == "auto" and device.type == "cuda")
@@ -182,16 +188,6 @@ def mean_loss(
     return ranks.total(total) / len(rows)
 
 
-def _require_finite(epoch: int, train_loss: float, validation_loss: float) -> None:
-    if not (math.isfinite(train_loss) and math.isfinite(validation_loss)):
-        raise DivergedError(
-            f"The loss of epoch {epoch} is not a finite number "
-            f"(train {train_loss}, validation {validation_loss}).",
-            fix="Nothing was registered. Lower fit.learning_rate, or look for extreme values in "
-            "the data.",
-        )
-
-
 def _weights(network: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
 
@@ -220,7 +216,7 @@ def _resume(
     ranks: Ranks,
     context: FitContext,
 ) -> _Progress:
-    """Go back to the checkpoint where there is one; its epochs are reported as they were."""
+    """Go back to the checkpoint if there is one, and report its epochs as they were."""
     found: Mapping[str, Any] | None = None
     if ranks.index == 0 and context.checkpoints is not None:
         found = context.checkpoints.load()
@@ -232,8 +228,8 @@ def _resume(
         optimizer.load_state_dict(found["optimizer"])
     except (RuntimeError, ValueError, KeyError) as error:
         raise TrainingError(
-            "The checkpoint is of another network than the one that is to be fitted.",
-            fix="Start anew: train without --resume.",
+            "The checkpoint belongs to another network than the one to fit.",
+            fix="Train without --resume.",
         ) from error
     shuffle.set_state(found["shuffle"])
     torch.set_rng_state(found["random"])

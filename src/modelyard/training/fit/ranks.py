@@ -1,7 +1,7 @@
 """One process, or several that fit one network together (torchrun).
 
-Each rank holds all rows and works on its share of every batch; sums are taken over all ranks, so
-that a fit on several ranks sees the same batches, losses and stops as a fit on one.
+Each rank holds all rows and works on its share of every batch. Sums are taken over all ranks, so
+several ranks see the same batches and losses, and stop at the same epoch, as one rank would.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 @dataclass(frozen=True)
 class Ranks:
-    """Which of how many processes this one is; rank 0 alone reports, saves and registers."""
+    """Which process this is, and of how many; only rank 0 reports, saves and registers."""
 
     index: int = 0
     count: int = 1
@@ -43,7 +43,7 @@ class Ranks:
         if self.count == 1:
             return rows, 1.0
         own = rows[self.index :: self.count]
-        if not len(own):  # gradients are exchanged by all: a rank without rows counts nothing
+        if not len(own):  # every rank must exchange gradients: this one's weigh nothing
             return rows[:1], 0.0
         return own, len(own) * self.count / len(rows)
 
@@ -63,7 +63,7 @@ class Ranks:
 
 
 def current_ranks() -> Ranks:
-    """Where this process stands among those that `joined_ranks` joined; alone otherwise."""
+    """The rank of this process among those that `joined_ranks` joined; else it is alone."""
     if distributed.is_available() and distributed.is_initialized():
         return Ranks(distributed.get_rank(), distributed.get_world_size())
     return Ranks()

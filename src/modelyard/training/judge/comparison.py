@@ -1,19 +1,18 @@
-"""Two models on the same rows: the primary metric, what of a drop is chance, and slice by slice.
+"""Two models on the same rows: the primary metric, whether a drop is chance, and each slice.
 
-The metric is the primary one of the contract's output (`evaluate.PRIMARY_METRIC`): higher is
-better.
+`metrics.PRIMARY_METRIC` names the metric for each kind of output; higher is better.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from sklearn import metrics
 
-from modelyard.contract import Contract, Feature, FeatureType, Output, OutputKind
+from modelyard.contract import Contract, FeatureType, Output, OutputKind
 from modelyard.training.judge.metrics import class_index
 from modelyard.training.judge.report.slices import parts
 from modelyard.training.project import Columns
@@ -29,7 +28,7 @@ class Difference:
     """One metric of two models on the same rows.
 
     `gain_at_most` is the upper end of the gain's 95 % interval over paired resamples of the rows;
-    it is worked out only for a drop beyond the margin, and infinite otherwise.
+    it is computed only for a drop beyond the margin, and infinite otherwise.
     """
 
     rows: int
@@ -53,7 +52,7 @@ class SliceDifferences:
 
     Attributes:
         judged: `feature=value` → the difference there.
-        not_judged: how many values have too few rows, or too few of a class, to tell.
+        not_judged: how many values have too few rows, or too few of a class, to be judged.
     """
 
     judged: Mapping[str, Difference]
@@ -86,7 +85,14 @@ def compare(
     )
     if found.gain >= -margin:
         return found
-    gains = list(_resampled_gains(output, truth, candidate, reference))
+    random = np.random.Generator(np.random.PCG64(len(truth)))  # the same verdict for the same rows
+    gains = []
+    for _ in range(_RESAMPLES):
+        drawn = random.integers(0, len(truth), len(truth))
+        if output.kind is OutputKind.PROBABILITY and len(np.unique(truth[drawn])) == 1:
+            continue
+        of_candidate = primary_metric(output, truth[drawn], candidate[drawn])
+        gains.append(of_candidate - primary_metric(output, truth[drawn], reference[drawn]))
     upper = float(np.percentile(gains, _CONFIDENCE_PERCENT)) if gains else math.inf
     return Difference(found.rows, found.candidate, found.reference, upper)
 
@@ -102,7 +108,7 @@ def compare_slices(
     margin: float,
     min_rows: int,
 ) -> SliceDifferences:
-    """The two models in every slice that has rows enough to tell, however many there are.
+    """The two models in every slice that has enough rows to be judged.
 
     Args:
         features: whose values are slices; None for all categories, booleans and integers of few
@@ -112,8 +118,13 @@ def compare_slices(
     not_judged = 0
     for feature in contract.features:
         column = columns[feature.name]
-        wanted = _has_few_values(feature, column) if features is None else feature.name in features
-        if not wanted:
+        if features is not None:
+            is_wanted = feature.name in features
+        elif feature.type is FeatureType.INTEGER:
+            is_wanted = len(np.unique(column)) <= _FEW_VALUES
+        else:
+            is_wanted = feature.type in (FeatureType.CATEGORY, FeatureType.BOOLEAN)
+        if not is_wanted:
             continue
         divided = parts(feature, column, at_least=min_rows)
         not_judged += divided.left_out
@@ -127,32 +138,8 @@ def compare_slices(
     return SliceDifferences(found, not_judged)
 
 
-def _has_few_values(feature: Feature, column: np.ndarray) -> bool:
-    match feature.type:
-        case FeatureType.CATEGORY | FeatureType.BOOLEAN:
-            return True
-        case FeatureType.INTEGER:
-            return len(np.unique(column)) <= _FEW_VALUES
-        case _:
-            return False
-
-
 def _can_be_judged(output: Output, truth: np.ndarray) -> bool:
     """A rank metric needs some rows of each class; a variance needs values that differ."""
     if output.kind is OutputKind.PROBABILITY:
         return bool(min((truth == 0).sum(), (truth == 1).sum()) >= _MIN_OF_A_CLASS)
     return output.kind is not OutputKind.VALUE or bool(np.ptp(truth) > 0)
-
-
-def _resampled_gains(
-    output: Output, truth: np.ndarray, candidate: np.ndarray, reference: np.ndarray
-) -> Iterator[float]:
-    random = np.random.Generator(np.random.PCG64(len(truth)))  # the same verdict for the same rows
-    for _ in range(_RESAMPLES):
-        drawn = random.integers(0, len(truth), len(truth))
-        if output.kind is OutputKind.PROBABILITY and len(np.unique(truth[drawn])) == 1:
-            continue
-        yield (
-            primary_metric(output, truth[drawn], candidate[drawn])
-            - primary_metric(output, truth[drawn], reference[drawn])
-        )

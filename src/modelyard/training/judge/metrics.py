@@ -26,11 +26,28 @@ def evaluate(output: Output, truth: np.ndarray, predicted: np.ndarray) -> Mappin
     """
     match output.kind:
         case OutputKind.PROBABILITY:
-            return _of_probability(truth, predicted)
+            return {
+                "roc_auc": float(metrics.roc_auc_score(truth, predicted)),
+                "average_precision": float(metrics.average_precision_score(truth, predicted)),
+                "log_loss": float(
+                    metrics.log_loss(truth, predicted.astype(np.float64), labels=[0, 1])
+                ),
+                "brier": float(metrics.brier_score_loss(truth, predicted)),
+            }
         case OutputKind.CLASS_PROBABILITIES:
-            return _of_classes(output.classes, truth, predicted)
+            index, guess = class_index(output.classes, truth), predicted.argmax(axis=1)
+            labels = list(range(len(output.classes)))
+            return {
+                "accuracy": float(metrics.accuracy_score(index, guess)),
+                "f1_macro": float(metrics.f1_score(index, guess, average="macro")),
+                "log_loss": float(metrics.log_loss(index, predicted, labels=labels)),
+            }
         case OutputKind.VALUE:
-            return _of_value(truth, predicted)
+            return {
+                "r2": float(metrics.r2_score(truth, predicted)),
+                "mean_absolute_error": float(metrics.mean_absolute_error(truth, predicted)),
+                "root_mean_squared_error": float(metrics.root_mean_squared_error(truth, predicted)),
+            }
 
 
 def class_index(classes: tuple[str, ...], truth: np.ndarray) -> np.ndarray:
@@ -39,32 +56,3 @@ def class_index(classes: tuple[str, ...], truth: np.ndarray) -> np.ndarray:
         place = {name: index for index, name in enumerate(classes)}
         return np.array([place[label] for label in truth], dtype=np.int64)
     return truth.astype(np.int64)
-
-
-def _of_probability(truth: np.ndarray, predicted: np.ndarray) -> Mapping[str, float]:
-    return {
-        "roc_auc": float(metrics.roc_auc_score(truth, predicted)),
-        "average_precision": float(metrics.average_precision_score(truth, predicted)),
-        "log_loss": float(metrics.log_loss(truth, predicted.astype(np.float64), labels=[0, 1])),
-        "brier": float(metrics.brier_score_loss(truth, predicted)),
-    }
-
-
-def _of_classes(
-    classes: tuple[str, ...], truth: np.ndarray, predicted: np.ndarray
-) -> Mapping[str, float]:
-    index = class_index(classes, truth)
-    guess = predicted.argmax(axis=1)
-    return {
-        "accuracy": float(metrics.accuracy_score(index, guess)),
-        "f1_macro": float(metrics.f1_score(index, guess, average="macro")),
-        "log_loss": float(metrics.log_loss(index, predicted, labels=list(range(len(classes))))),
-    }
-
-
-def _of_value(truth: np.ndarray, predicted: np.ndarray) -> Mapping[str, float]:
-    return {
-        "r2": float(metrics.r2_score(truth, predicted)),
-        "mean_absolute_error": float(metrics.mean_absolute_error(truth, predicted)),
-        "root_mean_squared_error": float(metrics.root_mean_squared_error(truth, predicted)),
-    }

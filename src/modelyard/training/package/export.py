@@ -1,4 +1,4 @@
-"""A fitted model as what is packaged: an ONNX graph, or the scikit-learn pipeline itself."""
+"""What is packaged of a fitted model: an ONNX graph, or the scikit-learn pipeline itself."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from modelyard.training.project import Columns, FittedModel, Predictor
 
 @dataclass(frozen=True)
 class Export:
-    """What is packaged. `pipeline` is set, and `why` says why, where there is no graph.
+    """What is packaged. Without a graph, `pipeline` is set, and `why` says why.
 
     Attributes:
         difference: largest difference between the graph and the fitted model on the test rows.
@@ -45,7 +45,7 @@ class Export:
         return write_package(folder, self.graph, contract, **ids)
 
     def sentence(self) -> str:
-        """What was made, with the figure that vouches for it."""
+        """What is packaged, and how near it comes to the fitted model."""
         if self.graph is None:
             return f"scikit-learn pipeline as it is. {self.why}"
         how = f", {self.why}" if self.why else ""
@@ -55,18 +55,18 @@ class Export:
 def export_model(
     model: Predictor, contract: Contract, columns: Columns, expected: np.ndarray
 ) -> Export:
-    """Export `model`, held to its own predictions `expected` for the test rows `columns`.
+    """Export `model`, and compare it with `expected`, its predictions for the rows `columns`.
 
     Raises:
-        TrainingError: a model that exports itself gives a graph that answers otherwise.
+        TrainingError: it cannot be exported, or its own graph predicts something else.
     """
     if isinstance(model, FittedModel):
         graph = model.to_onnx()
         return Export(graph, check_parity(graph, contract, columns, expected))
     if not isinstance(model, SklearnModel):
         raise TrainingError(
-            f"The project's fit gave a {type(model).__name__}, which cannot be exported.",
-            fix="Give it a method to_onnx, or return a modelyard.training SklearnModel.",
+            f"The project's fit returned a {type(model).__name__}, which cannot be exported.",
+            fix="Give it a method to_onnx, or return a SklearnModel: docs/your-own-model.md, 3.",
         )
     reasons = []
     for how, compiled in compilers(model.pipeline, contract, model.order).items():
@@ -78,8 +78,8 @@ def export_model(
     why = " ".join(dict.fromkeys(reasons))
     if model.order != sorted(model.order):
         raise TrainingError(
-            "The pipeline cannot be compiled to ONNX, and as it is it answers its classes in "
-            "another order than the contract.",
+            "The pipeline cannot be compiled to ONNX, and without that its classes are in another "
+            "order than the contract's.",
             fix=f"List the contract's classes in sorted order. {why}",
         )
     return Export(None, pipeline=model.pipeline, why=why)

@@ -1,7 +1,7 @@
 """One ONNX graph from a torch network and the categories in front of it, reproducible by byte.
 
-torch writes the absolute paths of its own source into the graph and leaves the order of opset
-imports open; `normalise` takes both away, so that the same weights give the same file.
+torch writes the absolute paths of its own source into the graph, and the order of opset imports
+may vary. `normalise` removes both, so that the same weights give the same file.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def export_network(
         output: name of the graph's one output.
     """
     rows = torch.export.Dim("rows", min=1)
-    with _quiet_exporter():
+    with quiet("torch.onnx"):  # it remarks on torchvision and on its own deprecations
         program = torch.onnx.export(
             network.eval(),
             kwargs=dict(inputs),
@@ -46,7 +46,7 @@ def export_network(
             verbose=False,
         )
     if program is None:
-        raise TypeError("torch.onnx.export gave no program")  # only without dynamo
+        raise TypeError("torch.onnx.export returned no program")  # only without dynamo
     return program.model_proto
 
 
@@ -79,7 +79,7 @@ def encode_category(
 
 
 def normalise(model: onnx.ModelProto) -> onnx.ModelProto:
-    """`model` without anything that differs between two equal exports; checked by onnx."""
+    """`model` without anything in which two exports of one network differ; checked by onnx."""
     opsets = sorted(model.opset_import, key=lambda opset: opset.domain)
     pairs = [(opset.domain, opset.version) for opset in opsets]
     del model.opset_import[:]
@@ -102,9 +102,9 @@ def normalise(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Without the exporter's remarks on torchvision and on its own deprecations."""
-    logger = logging.getLogger("torch.onnx")
+def quiet(library: str) -> Iterator[None]:
+    """Leave out warnings, and what the logger of `library` says below an error."""
+    logger = logging.getLogger(library)
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

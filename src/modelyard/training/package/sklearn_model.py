@@ -18,8 +18,8 @@ from modelyard.training.project import Columns
 class SklearnModel:
     """A pipeline fitted on a DataFrame that has the contract's features as its columns.
 
-    It is compiled to ONNX when it is registered, and packaged as it is where no graph agrees with
-    it on the test set.
+    It is compiled to ONNX when it is packaged, and packaged as it is when no graph agrees with it
+    on the test set.
 
     Args:
         pipeline: a fitted classifier (with `predict_proba`) or regressor.
@@ -68,8 +68,8 @@ def _class_order(pipeline: Any, contract: Contract) -> list[int]:
             if found == names:
                 return [0, 1]
         raise ContractError(
-            f"The contract promises a probability; the classifier knows the classes "
-            f"{', '.join(found) or '(none)'}; expected 0 and 1."
+            "The contract's output is a probability: expected the classes 0 and 1, found "
+            f"{', '.join(found) or 'none'}."
         )
     wanted = list(contract.output.classes)
     if found == [str(index) for index in range(len(wanted))]:
@@ -77,7 +77,7 @@ def _class_order(pipeline: Any, contract: Contract) -> list[int]:
     if sorted(found) != sorted(wanted):
         raise ContractError(
             f"The contract names the classes {', '.join(wanted)}; the classifier knows "
-            f"{', '.join(found) or '(none)'}.",
+            f"{', '.join(found) or 'none'}.",
             fix="Is every class among the training rows?",
         )
     return [found.index(name) for name in wanted]

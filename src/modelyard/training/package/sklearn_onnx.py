@@ -1,21 +1,20 @@
 """A fitted scikit-learn pipeline as one ONNX graph that answers as the pipeline does.
 
 scikit-learn preprocesses in float64; its trees then compare float32 features with float64
-thresholds. ONNX trees hold float32 thresholds, and one that is rounded up lets a row pass that
-scikit-learn stops. So preprocessing stays in float64, one cast follows, and each threshold is
-rounded down: for float32 features the comparison is then the same, exactly.
+thresholds. ONNX trees have float32 thresholds, and one that is rounded up sends some rows the other
+way. So preprocessing stays in float64, one cast follows, and each threshold is rounded down: for
+float32 features the comparison is then exactly the same.
 """
 
 from __future__ import annotations
 
 import copy
-import logging
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import onnx
+import pandas as pd
 from onnx import TensorProto, compose, helper, version_converter
 from skl2onnx import convert_sklearn  # type: ignore[import-untyped]
 from skl2onnx.common.data_types import (  # type: ignore[import-untyped]
@@ -31,7 +30,7 @@ from sklearn.pipeline import Pipeline
 
 from modelyard.contract import Contract, FeatureType, Output, OutputKind
 from modelyard.errors import TrainingError
-from modelyard.training.package.onnx_export import OPSET, normalise
+from modelyard.training.package.onnx_export import OPSET, normalise, quiet
 
 _ML_OPSET = 3
 _MATRIX = "matrix"
@@ -61,8 +60,8 @@ def compilers(
 ) -> Mapping[str, Callable[[], onnx.ModelProto]]:
     """Ways to compile `pipeline`, the most exact one first; each may raise CompileError.
 
-    Trees have one way: a graph with float64 features may agree with them on the test rows and
-    differ on the next one.
+    Trees have one way only: a graph with float64 features may agree with them on the test rows and
+    differ on another one.
 
     Args:
         pipeline: fitted on a DataFrame with the contract's features.
@@ -81,13 +80,13 @@ def _compile(
     steps = pipeline.steps if isinstance(pipeline, Pipeline) else [("model", pipeline)]
     before, final = [step for step in steps[:-1] if step[1] != "passthrough"], steps[-1][1]
     try:
-        with _quiet_converter():
+        with quiet("skl2onnx"):
             matrix = _preprocessing(before, contract)
             estimator = _estimator(final, single=single)
             return normalise(_join(matrix, estimator, contract, order, cast=single))
     except TrainingError:
         raise
-    except Exception as error:  # skl2onnx and onnx raise whatever they meet
+    except Exception as error:  # skl2onnx and onnx have no error class of their own
         why = " ".join(str(error).split())[:160] or type(error).__name__
         raise CompileError(f"It cannot be written as an ONNX graph: {why}") from error
 
@@ -99,7 +98,8 @@ def _preprocessing(before: list[tuple[str, Any]], contract: Contract) -> onnx.Mo
         if strings := [f.name for f in contract.features if _SKL_TYPES[f.type] is StringTensorType]:
             raise CompileError(f"Nothing encodes {', '.join(strings)}.")
         passing = ColumnTransformer([("columns", "passthrough", names)])
-        before = [("columns", passing.fit(_one_row(contract)))]
+        row = pd.DataFrame([dict(contract.example)])[names]
+        before = [("columns", passing.fit(row))]
     inputs = [(f.name, _SKL_TYPES[f.type]([None, 1])) for f in contract.features]
     model = convert_sklearn(Pipeline(before), initial_types=inputs, target_opset=_opsets())
     (output,) = model.graph.output
@@ -109,12 +109,6 @@ def _preprocessing(before: list[tuple[str, Any]], contract: Contract) -> onnx.Mo
         output.name = _MATRIX
         output.type.tensor_type.elem_type = TensorProto.DOUBLE
     return version_converter.convert_version(model, OPSET)
-
-
-def _one_row(contract: Contract) -> Any:
-    import pandas as pd
-
-    return pd.DataFrame([dict(contract.example)])[list(contract.names)]
 
 
 def _estimator(final: Any, *, single: bool) -> onnx.ModelProto:
@@ -172,19 +166,24 @@ def _join(
         made.name = "pre.float32"
         made.type.tensor_type.elem_type = TensorProto.FLOAT
     first.ir_version = second.ir_version = max(first.ir_version, second.ir_version)
-    _same_opsets(first, second)
+    newest: dict[str, int] = {}
+    for opset in (*first.opset_import, *second.opset_import):
+        newest[opset.domain] = max(newest.get(opset.domain, 0), opset.version)
+    for model in (first, second):
+        del model.opset_import[:]
+        model.opset_import.extend(helper.make_opsetid(d, v) for d, v in newest.items())
     answer = second.graph.output[-1].name
     joined = compose.merge_models(
         first, second, io_map=[(made.name, wanted.name)], outputs=[answer]
     )
-    joined.graph.name = "pipeline"  # the converter's name is a random one
+    joined.graph.name = "pipeline"  # the converter gives it a random name
     _take_columns(joined, contract)
     _give_output(joined, answer, contract.output, order)
     return joined
 
 
 def _take_columns(model: onnx.ModelProto, contract: Contract) -> None:
-    """Let the graph take [n] where the converter made it take [n, 1]."""
+    """Make the graph take [n]; the converter made it take [n, 1]."""
     graph = model.graph
     axis = helper.make_tensor("column.axis", TensorProto.INT64, [1], [1])
     graph.initializer.append(axis)
@@ -199,7 +198,7 @@ def _take_columns(model: onnx.ModelProto, contract: Contract) -> None:
 
 
 def _give_output(model: onnx.ModelProto, answer: str, output: Output, order: list[int]) -> None:
-    """Let the graph's one output be what the contract says, in float32."""
+    """Make the graph's one output what the contract says, in float32."""
     graph = model.graph
     shape: list[str | int] = ["rows"]
     if output.kind is OutputKind.CLASS_PROBABILITIES:
@@ -222,27 +221,5 @@ def _give_output(model: onnx.ModelProto, answer: str, output: Output, order: lis
     del graph.value_info[:]
 
 
-def _same_opsets(*models: onnx.ModelProto) -> None:
-    """Give all models the newest version of each operator set that one of them imports."""
-    newest: dict[str, int] = {}
-    for model in models:
-        for opset in model.opset_import:
-            newest[opset.domain] = max(newest.get(opset.domain, 0), opset.version)
-    for model in models:
-        del model.opset_import[:]
-        model.opset_import.extend(helper.make_opsetid(d, v) for d, v in newest.items())
-
-
 def _opsets() -> dict[str, int]:
     return {"": OPSET, "ai.onnx.ml": _ML_OPSET}
-
-
-@contextmanager
-def _quiet_converter() -> Iterator[None]:
-    logger = logging.getLogger("skl2onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

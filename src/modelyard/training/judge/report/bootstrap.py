@@ -1,7 +1,7 @@
 """How far scores would move on other test rows: percentile bootstrap, 95 %.
 
-All models are scored on the same resampled rows, so that the difference between two of them gets
-an interval of its own, which is narrower than what their two intervals suggest.
+All models are scored on the same resampled rows, so the difference between two of them gets an
+interval of its own, narrower than their two intervals suggest.
 """
 
 from __future__ import annotations
@@ -53,18 +53,17 @@ def intervals(
     for _ in range(resamples):
         index = random.integers(0, rows, drawn)
         if output.classes or len(np.unique(truth[index])) > 1:
-            found = {who: evaluate(output, truth[index], scored[who][index]) for who in names}
+            scores = {who: evaluate(output, truth[index], scored[who][index]) for who in names}
             for who in names:
-                for metric, value in found[who].items():
+                for metric, value in scores[who].items():
                     samples.setdefault(f"{who}_{metric}", []).append(value)
                     if who != names[0]:
                         pair = f"{names[0]}_minus_{who}_{metric}"
-                        samples.setdefault(pair, []).append(found[names[0]][metric] - value)
+                        samples.setdefault(pair, []).append(scores[names[0]][metric] - value)
     shrink = math.sqrt(drawn / rows)
-    return {name: _interval(np.asarray(values), shrink) for name, values in samples.items()}
-
-
-def _interval(values: np.ndarray, shrink: float) -> Interval:
-    centre = float(np.median(values))
-    low, high = np.percentile(values, [_OUTSIDE, 100 - _OUTSIDE])
-    return Interval(centre + shrink * (low - centre), centre + shrink * (high - centre))
+    found: dict[str, Interval] = {}
+    for name, values in samples.items():
+        centre = float(np.median(values))
+        low, high = np.percentile(values, [_OUTSIDE, 100 - _OUTSIDE])
+        found[name] = Interval(centre + shrink * (low - centre), centre + shrink * (high - centre))
+    return found

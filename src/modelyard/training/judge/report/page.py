@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import base64
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from modelyard.config import dump_yaml
-from modelyard.training.judge.report.bootstrap import Interval
 from modelyard.training.judge.report.evaluation import MODEL, SHOWN, Evaluation
 from modelyard.training.judge.report.threshold import Decision
 
@@ -44,7 +43,10 @@ def page(
         _scores(evaluation),
         *(_decision(evaluation.decision) if evaluation.decision else ()),
         "<h2>Pictures</h2>",
-        *(_image(name, png) for name, png in evaluation.plots.items()),
+        *(
+            f'<img alt="{escape(name)}" src="data:image/png;base64,{b64encode(png).decode()}">'
+            for name, png in evaluation.plots.items()
+        ),
         *_slices(evaluation),
         "<h2>Where it comes from</h2>",
         _table(("", ""), ((key, value) for key, value in facts.items())),
@@ -61,16 +63,14 @@ def _scores(evaluation: Evaluation) -> str:
     metrics = [
         name.removeprefix(f"{MODEL}_") for name in evaluation.scores if name.startswith(f"{MODEL}_")
     ]
-    rows = (
-        (metric, *(_score(evaluation, f"{name}_{metric}") for name in who)) for metric in metrics
-    )
+
+    def score(name: str) -> str:
+        interval = evaluation.intervals.get(name)
+        shown = f" ({interval.low:.4f} to {interval.high:.4f})" if interval else ""
+        return f"{evaluation.scores[name]:.4f}{shown}"
+
+    rows = ((metric, *(score(f"{name}_{metric}") for name in who)) for metric in metrics)
     return _table(("", *(SHOWN[name] for name in who)), rows)
-
-
-def _score(evaluation: Evaluation, name: str) -> str:
-    interval: Interval | None = evaluation.intervals.get(name)
-    shown = f" ({interval.low:.4f} to {interval.high:.4f})" if interval else ""
-    return f"{evaluation.scores[name]:.4f}{shown}"
 
 
 def _decision(decision: Decision) -> Iterable[str]:
@@ -111,20 +111,14 @@ def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _image(name: str, png: bytes) -> str:
-    data = base64.b64encode(png).decode()
-    return f'<img alt="{escape(name)}" src="data:image/png;base64,{data}">'
-
-
 def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    def kind(cell: str) -> str:
+        """Numbers are right-aligned."""
+        return ' class="n"' if cell[:1].isdigit() or cell[:2].lstrip("-")[:1].isdigit() else ""
+
     head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
     body = "".join(
-        "<tr>" + "".join(f"<td{_kind(cell)}>{escape(cell)}</td>" for cell in row) + "</tr>"
+        "<tr>" + "".join(f"<td{kind(cell)}>{escape(cell)}</td>" for cell in row) + "</tr>"
         for row in rows
     )
     return f"<table><tr>{head}</tr>{body}</table>"
-
-
-def _kind(cell: str) -> str:
-    """Numbers stand right."""
-    return ' class="n"' if cell[:1].isdigit() or cell[:2].lstrip("-")[:1].isdigit() else ""

@@ -1,4 +1,4 @@
-"""Pictures of held-out predictions, as PNG; drawn without pyplot, which keeps global state."""
+"""Plots of held-out predictions, as PNG; drawn without pyplot, which keeps global state."""
 
 from __future__ import annotations
 
@@ -40,7 +40,12 @@ def draw(
             figures = _of_classes(output, truth, next(iter(scored.values())))
         case OutputKind.VALUE:
             figures = _of_value(truth, next(iter(scored.values())))
-    return {f"{name}.png": _png(figure) for name, figure in figures.items()}
+    pictures: dict[str, bytes] = {}
+    for name, figure in figures.items():
+        target = io.BytesIO()
+        figure.savefig(target, format="png", dpi=_DPI)
+        pictures[f"{name}.png"] = target.getvalue()
+    return pictures
 
 
 def _of_probability(
@@ -117,9 +122,3 @@ def _figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     axes.set_ylabel(y, fontsize=9)
     axes.tick_params(labelsize=8)
     return figure, axes
-
-
-def _png(figure: Figure) -> bytes:
-    target = io.BytesIO()
-    figure.savefig(target, format="png", dpi=_DPI)
-    return target.getvalue()

@@ -19,7 +19,7 @@ _QUANTILES = 4
 
 @dataclass(frozen=True)
 class Slice:
-    """One part of the test set. `metrics` is empty where there is too little to judge by."""
+    """One part of the test set. `metrics` is empty where there are too few rows."""
 
     feature: str
     value: str
@@ -35,7 +35,7 @@ class Parts:
 
     Attributes:
         rows: name of a part → the numbers of its rows, ascending.
-        left_out: how many values more the rows have: those with the fewest rows.
+        left_out: how many more values the rows have: those with the fewest rows.
     """
 
     rows: Mapping[str, np.ndarray]
@@ -49,10 +49,10 @@ def slice_scores(
     predicted: np.ndarray,
     features: Sequence[str] | None = None,
 ) -> tuple[list[Slice], Mapping[str, int]]:
-    """Scores for the values of each of `features`; numbers with many values are cut in quarters.
+    """Scores for each value of `features`; numbers with many values are cut into quarters.
 
-    Beside the slices: feature → how many of its values have none, for features with so many values
-    that only the most frequent ones are scored.
+    The second result is, for features of which only the most frequent values are scored: feature →
+    how many of its values are left out.
 
     Args:
         columns: test rows, feature → [n].
@@ -80,8 +80,8 @@ def parts(
 
     Args:
         column: the feature [n].
-        most: only so many values, those with the most rows; all when None.
-        at_least: only values with so many rows.
+        most: how many values at most, those with the most rows first; all when None.
+        at_least: rows that a value must have.
     """
     values, codes, counts = np.unique(
         column.astype(str) if column.dtype == object else column,
@@ -89,23 +89,21 @@ def parts(
         return_counts=True,
     )
     if len(values) > MOST_VALUES and feature.type in (FeatureType.NUMBER, FeatureType.INTEGER):
-        return Parts(_quarters(column))
-    # the most rows first; of values with as many, the first by name
+        edges = np.unique(np.quantile(column, np.linspace(0, 1, _QUANTILES + 1)))
+        part = np.clip(np.searchsorted(edges, column, side="right") - 1, 0, len(edges) - 2)
+        return Parts(
+            {
+                f"{edges[index]:.6g} to {edges[index + 1]:.6g}": np.flatnonzero(part == index)
+                for index in range(len(edges) - 1)
+            }
+        )
+    # the most rows first, then by name
     chosen = np.argsort(-counts, kind="stable")[:most]
     chosen = np.sort(chosen[counts[chosen] >= at_least])
     ends = np.cumsum(counts)
     order = np.argsort(codes, kind="stable")
     rows = {str(values[i]): order[ends[i] - counts[i] : ends[i]] for i in chosen}
     return Parts(rows, len(values) - len(chosen))
-
-
-def _quarters(column: np.ndarray) -> Mapping[str, np.ndarray]:
-    edges = np.unique(np.quantile(column, np.linspace(0, 1, _QUANTILES + 1)))
-    part = np.clip(np.searchsorted(edges, column, side="right") - 1, 0, len(edges) - 2)
-    return {
-        f"{edges[index]:.6g} to {edges[index + 1]:.6g}": np.flatnonzero(part == index)
-        for index in range(len(edges) - 1)
-    }
 
 
 def _score(
