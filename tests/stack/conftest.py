@@ -15,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from support.models.numbered import URI
-from support.stack_driver import FIGURES, ROOT, Stack, engine_version
+from support.models import moody
+from support.models import numbered as numbered_models
+from support.split import traffic
+from support.stack_driver import FIGURES, ROOT, Stack, engine_version, wait_for
 from support.turns import alone
 
 # Cheap and stateless first, then the story of the README, then what breaks it, then the end.
@@ -28,6 +30,7 @@ ORDER = (
     "test_trace",
     "test_gateway",
     "test_traffic",
+    "test_traffic_ends",
     "test_bad_days",
     "test_end",
     "test_readme",
@@ -106,7 +109,7 @@ def stack(images: Stack, request: pytest.FixtureRequest) -> Iterator[Stack]:
 @pytest.fixture(scope="session")
 def numbered(images: Stack, request: pytest.FixtureRequest) -> Iterator[Stack]:
     """A stack of its own: three replicas, and versions that answer with their own number."""
-    settings = {"MODEL_URI": URI, "SERVING_REPLICAS": "3"}
+    settings = {"MODEL_URI": numbered_models.URI, "SERVING_REPLICAS": "3"}
     own = Stack(f"{images.project}-numbered", settings=settings)
     with _running(own, request):
         yield own
@@ -133,3 +136,20 @@ def trained(stack: Stack) -> Stack:
     if not stack.version():
         stack.train()
     return stack
+
+
+@pytest.fixture(scope="session")
+def with_challenger(trained: Stack) -> Stack:
+    """The stack with a challenger beside the champion, from here on to its end."""
+    moody.register_moody(trained)
+    trained.settings["CHALLENGER_MODEL_URI"] = moody.URI
+    trained.compose("--profile", "challenger", "up", "-d", "--wait", "challenger", "traffic")
+    wait_for("a ready challenger", lambda: traffic(trained)["challengers"] == 1)
+    return trained
+
+
+@pytest.fixture
+def challenged(with_challenger: Stack) -> Iterator[Stack]:
+    """Each test begins and ends with the champion alone."""
+    yield with_challenger
+    traffic(with_challenger, "--off")

@@ -3,43 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import httpx
 import pytest
 
-from modelyard.serving.following.follower import Follower, State
+from modelyard.serving.following.follower import State
+from support.follower import follow, served, settled, until
 from support.models.toy import NAME, ROW, contract_with
 from support.serving_app import TOKEN, MakeServer, Server
 
 ADMIN = {"Authorization": f"Bearer {TOKEN}"}
-PATIENCE_S = 20
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    """Wait for `condition`; a test that waits in vain fails."""
-    async with asyncio.timeout(PATIENCE_S):
-        while not condition():  # noqa: ASYNC110 - the condition knows no event
-            await asyncio.sleep(0.005)
-
-
-def follow(server: Server, work: Callable[[httpx.AsyncClient], Awaitable[None]]) -> None:
-    """Do `work` while the follower runs."""
-
-    async def main() -> None:
-        async with server.following() as client:
-            await work(client)
-
-    asyncio.run(main())
-
-
-def settled(server: Server) -> Callable[[], bool]:
-    return lambda: server.follower.report.state is not State.STARTING
-
-
-def served(server: Server) -> str | None:
-    return server.holder.snapshot.version.version if server.holder.snapshot else None
 
 
 @pytest.fixture
@@ -272,45 +246,3 @@ def test_a_damaged_cache_is_mended_when_the_registry_answers(make_server: MakeSe
         assert server.registry.downloads == ["1", "1"]
 
     follow(server, work)
-
-
-def waits_after(follower: Follower, failures: range) -> list[float]:
-    found = []
-    for follower._failures in failures:
-        found.append(follower._delay_s())
-    return found
-
-
-def test_the_wait_grows_while_the_registry_is_down_and_is_bounded(make_server: MakeServer):
-    server = make_server(poll_interval_s=2.0)
-    server.registry.add(1)
-
-    async def work(_: httpx.AsyncClient) -> None:
-        await until(lambda: served(server) == "1")
-        waits = waits_after(server.follower, range(8))
-        assert 1.5 <= waits[0] <= 2.5
-        assert waits[4] > waits[0]
-        assert all(wait <= 15 * 1.25 for wait in waits)
-
-    follow(server, work)
-
-
-def test_a_server_without_a_model_never_waits_long(make_server: MakeServer):
-    server = make_server(poll_interval_s=2.0)
-    assert all(wait <= 2 * 1.25 for wait in waits_after(server.follower, range(8)))
-
-
-def test_stopping_ends_a_reload_that_waits(make_server: MakeServer):
-    server = make_server()
-
-    async def main() -> None:
-        await server.follower.start()
-        await until(settled(server))
-        await server.follower.stop()
-        waiting = asyncio.create_task(server.follower.reload())
-        await asyncio.sleep(0)
-        await server.follower.stop()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
-
-    asyncio.run(main())
