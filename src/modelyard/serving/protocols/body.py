@@ -24,17 +24,16 @@ class BodyReader:
     Args:
         size: limits of an ordinary request.
         batch: limits of a batch; None where there are no batches.
-        is_batch: whether a body that begins with these bytes is a batch; None where any may be.
+        is_batch: whether a body that begins with these bytes may be a batch; by default, any may.
     """
 
     def __init__(
         self,
         size: Size,
         batch: Size | None = None,
-        is_batch: Callable[[bytes], bool] | None = None,
+        is_batch: Callable[[bytes], bool] = lambda _: True,
     ) -> None:
         self._size = size
-        self._batch = batch
         self._is_batch = is_batch
         self._largest = batch or size
         self._max_bytes = size.max_body_bytes
@@ -78,7 +77,8 @@ class BodyReader:
                 raise ClientGoneError
             chunks.append(message.get("body", b""))
             length += len(chunks[-1])
-            if length > size.max_body_bytes and size is self._size and self._is_one(chunks):
+            is_over = length > size.max_body_bytes
+            if is_over and size is not self._largest and self._is_batch(b"".join(chunks)):
                 size = self._largest
                 begin_batch()
             if length > size.max_body_bytes:
@@ -86,12 +86,6 @@ class BodyReader:
             if not message.get("more_body"):
                 return b"".join(chunks)
             message = await receive()
-
-    def _is_one(self, chunks: list[bytes]) -> bool:
-        """Whether a body that begins with `chunks` is a batch."""
-        if self._batch is None:
-            return False
-        return self._is_batch is None or self._is_batch(b"".join(chunks))
 
 
 def media_type(content_type: bytes) -> bytes:
