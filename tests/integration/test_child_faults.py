@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from modelyard.errors import ModelRefusedError
-from modelyard.serving.following.follower import State
+from modelyard.serving.following.report import State
 from support.models.code import CODE_CONTRACT, LOAD, write_code_version
 from support.models.toy import ROW
 from support.serving_app import TOKEN, MakeServer, Server

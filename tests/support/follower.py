@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 import httpx
 
-from modelyard.serving.following.follower import State
+from modelyard.serving.following.report import State
 from support.serving_app import Server
 
 PATIENCE_S = 20

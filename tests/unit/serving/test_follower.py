@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from modelyard.serving.following.follower import State
+from modelyard.serving.following.report import State
 from support.follower import follow, served, settled, until
 from support.models.toy import NAME, ROW, contract_with
 from support.serving_app import TOKEN, MakeServer, Server

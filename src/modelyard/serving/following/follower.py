@@ -13,9 +13,7 @@ import logging
 import random
 from collections import Counter
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from enum import StrEnum
 
 from modelyard.errors import (
     ContractError,
@@ -30,6 +28,7 @@ from modelyard.registry import ModelVersion
 from modelyard.scoring.daemon import in_daemon
 from modelyard.serving.following.cache import Identity, identity
 from modelyard.serving.following.loader import Loader
+from modelyard.serving.following.report import FollowerReport, State
 from modelyard.serving.model.holder import Holder
 from modelyard.serving.model.snapshot import Snapshot
 
@@ -38,36 +37,6 @@ log = logging.getLogger(__name__)
 _LONGEST_DELAY_S = 15.0
 _JITTER = 0.25
 _FIRST_LOAD_S = 5.0
-
-
-class State(StrEnum):
-    """How the last pass ended."""
-
-    STARTING = "starting"
-    FOLLOWING = "following"
-    NOT_FOUND = "not found"
-    REFUSED = "refused"
-    UNREACHABLE = "registry unreachable"
-    FAILED = "failed"
-
-
-@dataclass(frozen=True)
-class FollowerReport:
-    """What the last pass found.
-
-    Attributes:
-        state: how it ended.
-        stale: it did not confirm that what is served is what `MODEL_URI` means.
-        checked_at: when the registry last answered.
-        wanted_version: the version that `MODEL_URI` meant then.
-        error: why the pass failed, or why the version is refused.
-    """
-
-    state: State = State.STARTING
-    stale: bool = True
-    checked_at: datetime | None = None
-    wanted_version: str | None = None
-    error: ModelyardError | None = None
 
 
 class Follower:

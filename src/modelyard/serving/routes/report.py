@@ -9,7 +9,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from modelyard.config import Frozen
-from modelyard.serving.following.follower import Follower, FollowerReport
+from modelyard.serving.following.follower import Follower
+from modelyard.serving.following.report import FollowerReport
 from modelyard.serving.model.snapshot import Snapshot
 
 
