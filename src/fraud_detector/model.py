@@ -1,10 +1,9 @@
 """The fraud model: preprocessing, the torch network, the scikit-learn baseline, the ONNX export.
 
-Category and hour enter as embeddings, not one-hot: the network is to find which categories and
-hours behave alike, and its first layer stays small. The amount enters as its standardised
-logarithm and, since fraud grows with the square of the amount, also as that logarithm per category
-through the hidden layers. The loss is plain cross-entropy without class weights: weighting would
-rank no better and would make the probabilities wrong.
+Category and hour enter as embeddings, not one-hot: the network finds which categories and hours
+behave alike, and its first layer stays small. The amount enters as its standardised logarithm. The
+loss is plain cross-entropy without class weights, which would rank no better and make the
+probabilities wrong.
 """
 
 from __future__ import annotations
@@ -26,10 +25,11 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from torch import Tensor, nn
 
 from fraud_detector.contract import CONTRACT, MERCHANT_CATEGORIES, TARGET
+from modelyard.scoring.runner import Columns
 from modelyard.training.data.stream import Moments
 from modelyard.training.fit.loop import LoopConfig, fit_network
 from modelyard.training.package.onnx_export import encode_category, export_network, normalise
-from modelyard.training.project import Columns, FitContext, Split, StreamedSplit
+from modelyard.training.project import FitContext, Split, StreamedSplit
 from modelyard.training.tensors import RowSource, Tensors
 
 HOURS = 24
@@ -46,7 +46,7 @@ class FitConfig(LoopConfig):
 
 @dataclass(frozen=True)
 class Scale:
-    """What the network has to know of the training rows before it learns from them."""
+    """What the network has to know of the training rows before its first epoch."""
 
     log_mean: float
     log_deviation: float
@@ -68,7 +68,7 @@ class FraudNetwork(nn.Module):
         for width, next_width in pairwise(widths):
             layers += [nn.Linear(width, next_width), nn.SiLU()]
         last = nn.Linear(widths[-1], 1)
-        # frauds are rare: the first epochs need not be spent on learning how rare
+        # frauds are rare, and the first epochs need not learn how rare
         rate = min(max(scale.base_rate, 1e-6), 1 - 1e-6)
         nn.init.constant_(last.bias, math.log(rate / (1 - rate)))
         self.layers = nn.Sequential(*layers, last)
@@ -126,7 +126,7 @@ def fit(split: Split, config: FitConfig, context: FitContext) -> FittedFraudMode
 
 
 def fit_stream(split: StreamedSplit, config: FitConfig, context: FitContext) -> FittedFraudModel:
-    """The same from rows that do not fit in memory: one pass for the scale, one for each epoch."""
+    """The same for rows that do not fit in memory: one pass for the scale, one for each epoch."""
     log_amount, label = Moments(), Moments()
     for frame in split.train.frames():
         log_amount.add(np.log1p(frame["amount"].to_numpy()))

@@ -1,7 +1,7 @@
 """The only reader of YAML: files become plain mappings or typed, frozen models here.
 
-Settings of a deployment come from the environment (`settings.py`), those of an experiment from
-YAML; neither changes the other.
+Settings of a deployment come from the environment (`settings/`), those of an experiment from YAML;
+neither changes the other.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Frozen(BaseModel):
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys without a word; here that is an error."""
+    """PyYAML silently keeps the last of two equal keys; here that is an error."""
 
 
 def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -72,11 +72,11 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
     """The mapping that `text` holds.
 
     Args:
-        text: YAML; tags that would build Python objects are refused.
-        source: what to call the text in an error, a path as a rule.
+        text: YAML; tags that build Python objects are refused.
+        source: name of the text in an error, a path as a rule.
 
     Raises:
-        ConfigError: not YAML, a key twice, or not a mapping.
+        ConfigError: not YAML, not a mapping, or a key stands twice.
     """
     try:
         value = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - derives from SafeLoader
@@ -117,7 +117,7 @@ def override(values: Mapping[str, Any], assignments: Sequence[str]) -> dict[str,
     """`values` with each `dotted.key=value` of `assignments` set; values are read as YAML.
 
     Raises:
-        ConfigError: an assignment without `=` or without a key, or through a key that is not a
+        ConfigError: an assignment without `=` or without a key, or below a key that is not a
             mapping.
     """
     result: dict[str, Any] = dict(values)
@@ -130,7 +130,7 @@ def override(values: Mapping[str, Any], assignments: Sequence[str]) -> dict[str,
         *parents, last = names = dotted.strip().split(".")
         if not all(names):
             raise ConfigError(
-                f'"{dotted}" is no key: between its dots there is nothing.',
+                f'"{dotted}" is no key: it has an empty part.',
                 fix="For example: --set fit.epochs=3",
             )
         here = result
@@ -178,7 +178,7 @@ def explain(error: ValidationError, model: type[BaseModel] = BaseModel, section:
     return "\n".join(
         _fault(model, fault, section)
         for fault in faults
-        # of a list whose entries are refused, pydantic says that it is too short, as well
+        # pydantic also calls a list too short whose entries it refuses
         if fault["type"] != "too_short" or not any(_lies_in(loc, fault["loc"]) for loc in inner)
     )
 
@@ -205,7 +205,7 @@ def _fault(model: type[BaseModel], fault: ErrorDetails, section: str) -> str:
 
 
 def _found(value: object) -> str:
-    """A value as a reader of YAML knows it; a long one cut."""
+    """A value in words of YAML; a long one is not repeated."""
     match value:
         case bool():
             return str(value).lower()
@@ -222,7 +222,7 @@ def _found(value: object) -> str:
 
 
 def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
-    """Names of the fields that the model nested at `place` knows."""
+    """Names of the fields of the model nested at `place`."""
     here: Any = model
     for part in place:
         field = getattr(here, "model_fields", {}).get(part)

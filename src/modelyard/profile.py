@@ -5,10 +5,10 @@ name because registered versions have it; everywhere else, the baseline is the s
 
     {"format": 1, "rows": …, "features": {NAME: profile}, "predictions": {OUTPUT or CLASS: profile}}
 
-A profile of numbers has `edges` (k + 1, ascending; the outermost are the least and greatest value)
-and `counts` (k); the bins hold about equally many rows, unless few values make that impossible.
-A profile of strings or booleans has `counts` by value; rarer values than the first 100 are
-together under `other`. Features are those of the training rows, predictions those of test rows.
+A profile of numbers has `edges` (k + 1, ascending; the outermost are the lowest and highest value)
+and `counts` (k). Bins have about equally many rows, or one value each where there are few values.
+A profile of strings or booleans has `counts` by value; values beyond the 100 most frequent are
+summed under `other`. Features are of the training rows, predictions of the test rows.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def profile_text(contract: Contract, train: Mapping[str, np.ndarray], predicted:
 
     Args:
         train: training rows, feature → [n].
-        predicted: predictions for rows that were not trained on, [m] or [m, classes].
+        predicted: predictions for the test rows, [m] or [m, classes].
     """
     features = {
         feature.name: (

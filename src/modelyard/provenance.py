@@ -1,7 +1,7 @@
 """Where a model came from: code, data, packages, image and machine, as tags of its run.
 
-Nothing here needs git or DVC at hand: in a container the commit arrives as a build argument, and
-the data version is the md5 that the DVC pointer beside the file names.
+Neither git nor DVC is needed: in a container the commit is a build argument, and the version of the
+data is the md5 in the DVC pointer beside the file.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from modelyard.source_tree import FOLDER, git, tree_id
 UNKNOWN = "unknown"
 DIRTY_MARK = "-dirty"
 PROCESSES_TAG = "processes"
-"""How many processes fitted the model together."""
+"""Tag: how many processes fitted the model together."""
 
 
 @dataclass(frozen=True)
 class DataVersion:
-    """One version of a dataset: a file, as DVC names it, or the objects at `uri` in a store."""
+    """One version of a dataset: a file and its md5, or the objects at `uri` in a store."""
 
     path: Path
     md5: str
@@ -34,16 +34,17 @@ class DataVersion:
 
     @property
     def name(self) -> str:
-        """What the configuration calls it."""
+        """Its name in the configuration."""
         return self.uri or self.path.name
 
 
 @dataclass(frozen=True)
 class CodeVersion:
-    """The commit the code is at, and whether files differ from it.
+    """The commit of the code, and whether files differ from it.
 
-    `tree` is git's id of the content of `src/`, known without git; `changed` are the files that
-    differ from the commit, known with git only.
+    Attributes:
+        tree: git's id of the content of `src/`; it needs no git.
+        changed: files that differ from the commit, where git is there to tell.
     """
 
     commit: str
@@ -56,7 +57,7 @@ def read_pointer(folder: Path, name: str) -> DataVersion:
     """The version of the file `name` that the DVC pointer in `folder` names; the file is not read.
 
     Raises:
-        DataError: no pointer, or it does not name one file.
+        DataError: there is no pointer, or it does not name exactly one file.
     """
     pointer = folder / f"{name}.dvc"
     if not pointer.is_file():
@@ -75,7 +76,7 @@ def read_data_version(folder: Path, name: str) -> DataVersion:
     """The version of the file `name` in `folder`, from its DVC pointer, checked against its bytes.
 
     Raises:
-        DataError: no pointer, no file, or the file is not the one that the pointer names.
+        DataError: there is no pointer or no file, or the file is not the one it names.
     """
     version = read_pointer(folder, name)
     if not version.path.is_file():
@@ -93,8 +94,9 @@ def read_code_version(root: Path, built_from: str) -> CodeVersion:
     """The commit of the running code.
 
     Args:
-        root: folder of the checkout, asked when it is one.
-        built_from: commit that the image was built from; `-dirty` at its end marks local changes.
+        root: folder of the checkout.
+        built_from: commit that the image was built from, `-dirty` at its end for local changes;
+            empty outside an image.
     """
     tree = tree_id(root / FOLDER)
     if built_from:
@@ -109,13 +111,13 @@ def read_code_version(root: Path, built_from: str) -> CodeVersion:
 
 
 def package_list() -> str:
-    """Every installed distribution as `name==version`, a line each, sorted."""
+    """Every installed package as `name==version`, a line each, sorted."""
     found = {f"{d.metadata['Name'].lower()}=={d.version}" for d in metadata.distributions()}
     return "\n".join(sorted(found)) + "\n"
 
 
 def run_tags(code: CodeVersion, data: DataVersion, image: str, seed: int) -> Mapping[str, str]:
-    """Tags that let a run be found again and done again."""
+    """Tags by which a run is found and reproduced."""
     changed = {"git.changed": "\n".join(code.changed)} if code.changed else {}
     return {
         "mlflow.source.git.commit": code.commit,

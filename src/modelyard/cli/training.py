@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Job(StrEnum):
-    """What `--job` takes: the commands of which each has a configuration of its own."""
+    """What `--job` takes: the commands that have a configuration of their own."""
 
     TRAIN = "train"
     TUNE = "tune"
@@ -33,28 +33,29 @@ class PromoteMode(StrEnum):
     NEVER = "never"
 
 
-Config = Annotated[Path, typer.Option(help="The experiment's YAML file.")]
-Assignments = Annotated[
+ConfigOption = Annotated[Path, typer.Option(help="The experiment's YAML file.")]
+SetOption = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change one key; repeatable.")
 ]
-Resume = Annotated[
-    bool, typer.Option(help="Go on with the newest interrupted run of this experiment, if any.")
+ResumeOption = Annotated[
+    bool,
+    typer.Option(help="Resume the newest interrupted run of this experiment, if there is one."),
 ]
-Processes = Annotated[
+ProcessesOption = Annotated[
     int, typer.Option(min=1, help="Processes that fit one network together, one for each GPU.")
 ]
-Promote = Annotated[
+PromoteOption = Annotated[
     PromoteMode | None,
     typer.Option(
         help="auto: the alias moves if the gate passes; manual: you promote; never: a trial. "
         "The configuration's `promote` by default."
     ),
 ]
-Source = Annotated[
+OwnDataOption = Annotated[
     Path | None, typer.Option("--from", help="Your own file, or its folder; else the demo data.")
 ]
-Output = Annotated[
-    Path | None, typer.Option(help="Where the best goes; TRAINING_STATE_DIR/tuned by default.")
+OutputOption = Annotated[
+    Path | None, typer.Option(help="File for the best one; in TRAINING_STATE_DIR/tuned by default.")
 ]
 _REFERENCE = Path("configs/train.yaml")
 _SEARCH = Path("configs/tune.yaml")
@@ -74,11 +75,11 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def train(
-    config: Config = _REFERENCE,
-    assignments: Assignments = None,
-    resume: Resume = False,
-    processes: Processes = 1,
-    promote: Promote = None,
+    config: ConfigOption = _REFERENCE,
+    assignments: SetOption = None,
+    resume: ResumeOption = False,
+    processes: ProcessesOption = 1,
+    promote: PromoteOption = None,
 ) -> None:
     """Train a model, register it, and move the alias to it if the gate lets it pass.
 
@@ -97,16 +98,17 @@ def train(
         elif ranks.index > 0:
             assist(resolved, settings, Path.cwd())
         else:
-            run_training(resolved, settings, Path.cwd(), _say, resume=resume)
+            run_training(resolved, settings, Path.cwd(), typer.echo, resume=resume)
 
 
 def tune(
     trials: Annotated[int, typer.Option(min=1, help="How many variations to try, in all.")],
-    config: Config = _SEARCH,
-    assignments: Assignments = None,
-    output: Output = None,
+    config: ConfigOption = _SEARCH,
+    assignments: SetOption = None,
+    output: OutputOption = None,
     resume: Annotated[
-        bool, typer.Option(help="Go on with the newest interrupted search of this kind, if any.")
+        bool,
+        typer.Option(help="Resume the newest interrupted search of this kind, if there is one."),
     ] = False,
 ) -> None:
     """Try variations of an experiment and write the best one as a configuration."""
@@ -116,11 +118,13 @@ def tune(
     from modelyard.training.tune.tuning import run_search
 
     target = output or settings.training_state_dir / "tuned" / config.name
-    run_search(resolved, settings, Path.cwd(), _say, trials=trials, output=target, resume=resume)
+    run_search(
+        resolved, settings, Path.cwd(), typer.echo, trials=trials, output=target, resume=resume
+    )
 
 
 def dataset(
-    config: Config = _REFERENCE, assignments: Assignments = None, source: Source = None
+    config: ConfigOption = _REFERENCE, assignments: SetOption = None, source: OwnDataOption = None
 ) -> None:
     """Put the dataset into the store: one of your own, or the project's demo data."""
     experiment = _read(config, assignments)
@@ -130,21 +134,21 @@ def dataset(
     from modelyard.training.project import find_project
 
     if is_in_store(experiment.data):
-        _say(f"{experiment.data} is in a store already: nothing to do.")
+        typer.echo(f"{experiment.data} is already in a store: nothing to do.")
         return
     if source is not None:
-        push_data(source, folder, experiment.data, _say)
+        push_data(source, folder, experiment.data, typer.echo)
         return
-    push_demo_data(find_project(experiment.project), folder, experiment.data, _say)
+    push_demo_data(find_project(experiment.project), folder, experiment.data, typer.echo)
 
 
 def dataset_name(
     config: Annotated[Path | None, typer.Option()] = None,
-    assignments: Assignments = None,
+    assignments: SetOption = None,
     job: Annotated[Job, typer.Option()] = Job.TRAIN,
 ) -> None:
     """Print which dataset a job with these options needs; its other options are ignored."""
-    _say(_read(config or (_SEARCH if job is Job.TUNE else _REFERENCE), assignments).data)
+    typer.echo(_read(config or (_SEARCH if job is Job.TUNE else _REFERENCE), assignments).data)
 
 
 def _read(
@@ -162,10 +166,6 @@ def _resolve(experiment: Experiment, config: Path) -> ResolvedExperiment:
     from modelyard.training.resolution import resolve
 
     return resolve(experiment, str(config))
-
-
-def _say(line: str) -> None:
-    typer.echo(line)
 
 
 def _start_ranks(processes: int) -> None:

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-import numpy as np
 import numpy.typing as npt
+
+Columns = Mapping[str, npt.NDArray[Any]]
+"""Feature name → array [n]: float64, int64, bool, or object for strings."""
 
 Predictions = npt.NDArray[Any]
 
@@ -34,7 +36,7 @@ class Runner(Protocol):
     def description(self) -> str:
         """What runs the model, for `/model`."""
 
-    def predict(self, columns: Mapping[str, npt.NDArray[np.generic]]) -> Predictions:
+    def predict(self, columns: Columns) -> Predictions:
         """One prediction a row: shape `[n]`, or `[n, classes]` for class probabilities.
 
         Raises:
@@ -72,7 +74,7 @@ class QueuedRunner(Protocol):
 
     def begin(
         self,
-        columns: Mapping[str, npt.NDArray[np.generic]],
+        columns: Columns,
         done: Callable[[Predictions | RunnerError], None],
     ) -> None:
         """Predict; `done` is called with what comes of it, in this event loop."""

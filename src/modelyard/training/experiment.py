@@ -17,7 +17,7 @@ _CONFIGS = Path("configs")
 
 
 class GateConfig(Frozen):
-    """When a new version may take the champion's place; see `gate.py`.
+    """When a new version may replace the champion; see `judge/gate.py`.
 
     A drop of the metric counts when it is larger than the margin and larger than chance: the
     paired bootstrap of the test rows puts it below zero with 95 % confidence.
@@ -41,7 +41,7 @@ class GateConfig(Frozen):
 
 
 class EvaluationConfig(Frozen):
-    """What is found out about a fitted model; see `report/`."""
+    """How a fitted model is evaluated; see `judge/report/`."""
 
     bootstrap_resamples: int = Field(
         200, ge=0, le=10_000, description="Resamples for the 95 % intervals; 0 gives none."
@@ -50,15 +50,15 @@ class EvaluationConfig(Frozen):
         None, description="Features to score by; every category and boolean when not given."
     )
     false_positive_cost: float = Field(
-        1.0, ge=0, description="Cost of a yes that is wrong, in any unit; sets the threshold."
+        1.0, ge=0, description="Cost of a wrong yes, in any unit; sets the threshold."
     )
-    false_negative_cost: float = Field(1.0, ge=0, description="Cost of a no that is wrong.")
+    false_negative_cost: float = Field(1.0, ge=0, description="Cost of a wrong no.")
 
 
 class StreamConfig(Frozen):
-    """For rows that do not fit in memory: what is held of them at once.
+    """For rows that do not fit in memory: how many are in memory at once.
 
-    Each field bounds the memory; none says how many rows are learned from.
+    Each field bounds the memory; none limits how many rows the model learns from.
     """
 
     chunk_rows: int = Field(131_072, ge=1_000, description="Read and checked at once.")
@@ -70,18 +70,17 @@ class StreamConfig(Frozen):
     baseline_rows: int = Field(
         200_000,
         ge=1_000,
-        description="Training rows that the baseline and baseline.json get: a sample by hash.",
+        description="Training rows for the baseline and the data profile: a sample by hash.",
     )
     held_out_rows: int = Field(
         250_000,
         ge=1_000,
-        description="Most rows to validate and most rows to test by: a sample "
-        "by hash where the part has more.",
+        description="Most rows to validate by, and to test by: samples by hash.",
     )
 
 
 class Experiment(Frozen):
-    """One experiment; `fit` belongs to the project and is checked by its own model."""
+    """One experiment; `fit` belongs to the project, whose own type checks it."""
 
     project: str = Field(description="Python package with the PROJECT to train.")
     experiment: str = Field(min_length=1, description="MLflow experiment of the runs.")
@@ -96,7 +95,7 @@ class Experiment(Frozen):
         description="Dataset file in the data folder; or s3://bucket/prefix, which is streamed."
     )
     stream: StreamConfig | None = Field(
-        None, description="Read the data in chunks, again in each epoch, and never hold it."
+        None, description="Read the data in chunks, again in each epoch, and never as a whole."
     )
     sample_rows: int | None = Field(None, ge=1_000, description="Only the first rows, to try out.")
     seed: int = Field(7, ge=0, lt=2**32)
@@ -119,14 +118,14 @@ class Experiment(Frozen):
     def _streams_from_a_store(self) -> Self:
         if is_in_store(self.data) and self.stream is None:
             raise ValueError(
-                "data: what is in a store is streamed, and there is no stream section; for "
+                "data: what is in a store has to be streamed, and there is no stream section; for "
                 "example: --set stream={}"
             )
         return self
 
 
 def is_in_store(data: str) -> bool:
-    """Whether `data` names objects in an S3 store, and not a file in the data folder."""
+    """Whether `data` names objects in an S3 store; otherwise it is a file in the data folder."""
     return data.startswith("s3://")
 
 

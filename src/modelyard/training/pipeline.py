@@ -13,6 +13,7 @@ from rich.console import Console
 from modelyard.config import dump_yaml
 from modelyard.errors import TrainingError
 from modelyard.profile import profile_text
+from modelyard.program import Echo
 from modelyard.provenance import package_list
 from modelyard.registry import RegistryClient
 from modelyard.registry.manifest import DIGEST_TAG
@@ -33,7 +34,7 @@ from modelyard.training.judge.report.evaluation import (
 )
 from modelyard.training.judge.report.page import page
 from modelyard.training.package.export import export_model
-from modelyard.training.preparation import Prepared, Say, prepare
+from modelyard.training.preparation import Prepared, prepare
 from modelyard.training.project import Checkpoints, FitContext, Predictor
 from modelyard.training.resolution import ResolvedExperiment
 from modelyard.training.tracking.run import TrackedRun
@@ -43,7 +44,7 @@ def run_training(
     resolved: ResolvedExperiment,
     settings: TrainingSettings,
     root: Path,
-    say: Say,
+    echo: Echo,
     *,
     resume: bool = False,
 ) -> None:
@@ -51,7 +52,7 @@ def run_training(
 
     Args:
         root: the checkout or the image's folder, asked for its commit.
-        say: told each step, a line at a time.
+        echo: shows each step, a line at a time.
         resume: go on with the newest interrupted run of the same code, data and configuration.
 
     Raises:
@@ -61,11 +62,11 @@ def run_training(
     name = experiment.registered_model
     with RegistryClient.of(settings) as registry:
         with _full_disk_explained():
-            prepared = prepare(resolved, settings, root, say)
+            prepared = prepare(resolved, settings, root, echo)
             split = prepared.split
             registry.aliases(name)  # a registry that is away stops hours of work before they begin
-            with _started_run(prepared, settings, say, resume=resume) as (run, checkpoints):
-                model = _fit(prepared, run, checkpoints, say)
+            with _started_run(prepared, settings, echo, resume=resume) as (run, checkpoints):
+                model = _fit(prepared, run, checkpoints, echo)
                 baseline = project.baseline(split.train, experiment.seed)
 
                 test = hold_out(project, split.test, model)
@@ -80,11 +81,11 @@ def run_training(
                     experiment.evaluation,
                     experiment.seed,
                 )
-                _report(prepared, evaluation, run, say)
+                _report(prepared, evaluation, run, echo)
 
                 export = export_model(model, contract, test.columns, test.predicted)
                 run.log_metrics({"onnx_max_difference": export.difference})
-                say(f"package   {export.sentence()}")
+                echo(f"package   {export.sentence()}")
                 profile = profile_text(contract, project.columns(split.train), test.predicted)
 
                 gate = Gate(
@@ -104,7 +105,7 @@ def run_training(
                     if experiment.promote != "never":
                         verdict = gate.judge(registry, folder)
                         run.log_text(verdict.to_json(), GATE_FILE)
-                        say(f"gate      {verdict.sentence()}")
+                        echo(f"gate      {verdict.sentence()}")
 
                 version = run.register(
                     name,
@@ -118,9 +119,9 @@ def run_training(
                         **verdict.tags(),
                     },
                 )
-                say(f"version   {name} {version} registered")
+                echo(f"version   {name} {version} registered")
         if experiment.promote == "auto":
-            hand_over(registry, gate, version, verdict, settings.modelyard_user, say)
+            hand_over(registry, gate, version, verdict, settings.modelyard_user, echo)
 
 
 def assist(resolved: ResolvedExperiment, settings: TrainingSettings, root: Path) -> None:
@@ -131,24 +132,24 @@ def assist(resolved: ResolvedExperiment, settings: TrainingSettings, root: Path)
 
 @contextmanager
 def _started_run(
-    prepared: Prepared, settings: TrainingSettings, say: Say, *, resume: bool
+    prepared: Prepared, settings: TrainingSettings, echo: Echo, *, resume: bool
 ) -> Iterator[tuple[TrackedRun, Checkpoints | None]]:
     """The run in MLflow, with what led to it on record, and the checkpoints of its fit."""
 
     def warn(line: str) -> None:
-        say(f"warning   {line}")
+        echo(f"warning   {line}")
 
     state_dir, experiment = settings.training_state_dir, prepared.experiment.experiment
-    earlier = to_resume(find_interrupted_run(state_dir, prepared.key), "run", say, resume=resume)
+    earlier = to_resume(find_interrupted_run(state_dir, prepared.key), "run", echo, resume=resume)
     if earlier is not None:
-        say(f"resume    run {earlier.run_id}, after epoch {earlier.epoch}")
+        echo(f"resume    run {earlier.run_id}, after epoch {earlier.epoch}")
     with (
         TrackedRun.of(settings, experiment, prepared.tags, warn) as run,
         kept_checkpoints(state_dir, prepared.key, run.run_id, earlier, warn) as checkpoints,
     ):
         if earlier is not None:
             run.take_over(earlier.run_id)
-        say(f'run       "{run.name}" ({run.run_id}) in experiment "{experiment}"')
+        echo(f'run       "{run.name}" ({run.run_id}) in experiment "{experiment}"')
         config = prepared.resolved.config
         run.log_text(dump_yaml(config), "config.yaml")  # proves that the store takes files
         run.log_text(package_list(), "packages.txt")
@@ -159,23 +160,23 @@ def _started_run(
 
 
 def _fit(
-    prepared: Prepared, run: TrackedRun, checkpoints: Checkpoints | None, say: Say
+    prepared: Prepared, run: TrackedRun, checkpoints: Checkpoints | None, echo: Echo
 ) -> Predictor:
     """The fitted model; each epoch is shown in MLflow and on the terminal."""
 
     def report(epoch: int, metrics: Mapping[str, float]) -> None:
         run.log_epoch(epoch, metrics)
-        say(epoch_line(epoch, metrics))
+        echo(epoch_line(epoch, metrics))
 
     with fit_display(Console()) as show:
         context = FitContext(prepared.experiment.seed, report, show, checkpoints)
         return prepared.fit(prepared.resolved.fit_config, context)
 
 
-def _report(prepared: Prepared, evaluation: Evaluation, run: TrackedRun, say: Say) -> None:
-    """Say the result, and store the numbers, the pictures and the page with the run."""
-    say(f"{evaluation.primary:9s} {evaluation.sentence()}")
-    say(f"          {evaluation.against_baseline()}")
+def _report(prepared: Prepared, evaluation: Evaluation, run: TrackedRun, echo: Echo) -> None:
+    """Show the result, and store the numbers, the pictures and the page with the run."""
+    echo(f"{evaluation.primary:9s} {evaluation.sentence()}")
+    echo(f"          {evaluation.against_baseline()}")
     run.log_metrics(evaluation.metrics)
     title = f"{prepared.experiment.registered_model}: training report"
     description = prepared.project.contract.description

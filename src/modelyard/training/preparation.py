@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from modelyard.config import Frozen
 from modelyard.errors import DataError
+from modelyard.program import Echo
 from modelyard.provenance import (
     PROCESSES_TAG,
     UNKNOWN,
@@ -35,8 +36,6 @@ from modelyard.training.experiment import Experiment, is_in_store
 from modelyard.training.fit.ranks import current_ranks
 from modelyard.training.project import FitContext, Predictor, Project, Split, StreamedSplit
 from modelyard.training.resolution import ResolvedExperiment
-
-Say = Callable[[str], None]
 
 _KEY_FORMAT = 1
 _FITTED_BY = ("project", "data", "stream", "sample_rows", "seed", "fit")
@@ -118,7 +117,7 @@ class Prepared:
 
 
 def prepare(
-    resolved: ResolvedExperiment, settings: TrainingSettings, root: Path, say: Say
+    resolved: ResolvedExperiment, settings: TrainingSettings, root: Path, echo: Echo
 ) -> Prepared:
     """Read and check everything that a fit depends on.
 
@@ -137,20 +136,20 @@ def prepare(
         data = DataVersion(Path(), stored.md5, stored.size_bytes, stored.uri)
     code = read_code_version(root, settings.git_commit)
     objects = "" if stored is None else f" of the list of its {len(stored.objects)} objects"
-    say(f"data      {data.name}, md5{objects} {data.md5}")
+    echo(f"data      {data.name}, md5{objects} {data.md5}")
     if code.commit == UNKNOWN:
-        say("code      commit unknown: not a checkout, and no GIT_COMMIT; `make train` records it")
+        echo("code      commit unknown: not a checkout, and no GIT_COMMIT; `make train` records it")
     else:
         changes = ", with local changes" if code.dirty else ""
-        say(f"code      commit {code.commit[:12]}{changes}")
+        echo(f"code      commit {code.commit[:12]}{changes}")
     stream: StreamedSplit | None = None
     if experiment.stream is None:
-        split = _read_split(resolved, data.path, say)
+        split = _read_split(resolved, data.path, echo)
     else:
         uri, names = (str(data.path), None) if stored is None else (stored.uri, stored.paths)
         files = ParquetFiles(uri, names, experiment.sample_rows)
         folder = settings.training_state_dir
-        stream = scan(files, resolved.project, experiment.stream, folder, experiment.seed, say)
+        stream = scan(files, resolved.project, experiment.stream, folder, experiment.seed, echo)
         split = stream.sample
     rows = {name: len(getattr(split, name)) for name in PARTS}
     tags = {
@@ -167,7 +166,7 @@ def prepare(
     return Prepared(resolved, data, code, tags, split, stream, stored)
 
 
-def _read_split(resolved: ResolvedExperiment, path: Path, say: Say) -> Split:
+def _read_split(resolved: ResolvedExperiment, path: Path, echo: Echo) -> Split:
     """The rows of the file at `path`, all in memory, checked and divided."""
     project, limit = resolved.project, resolved.experiment.sample_rows
     data = project.load(path)
@@ -176,11 +175,11 @@ def _read_split(resolved: ResolvedExperiment, path: Path, say: Say) -> Split:
     validate_data(data, project.contract, project.target, project.rules)
     split = project.split(data)
     validate_split(split, len(data), project.contract, project.target, project.rules)
-    say(
+    echo(
         f"rows      {len(split.train):,} to train, {len(split.validation):,} to validate, "
         f"{len(split.test):,} to test"
     )
     seen = seen_categories(project.contract, split.train)
     for line in unseen_categories(project.contract, seen):
-        say(f"warning   {line}")
+        echo(f"warning   {line}")
     return split

@@ -1,7 +1,7 @@
 """The interface between the platform and a project: what a fork implements.
 
-A configuration names a Python package (`project: fraud_detector`); that package's `PROJECT` is a
-`Project`. The platform calls it in the order of the fields below and knows nothing else of it.
+A configuration names a Python package (`project: fraud_detector`), whose `PROJECT` is a `Project`.
+That is all that the platform knows of it.
 """
 
 from __future__ import annotations
@@ -21,17 +21,15 @@ from pydantic import ValidationError
 from modelyard.config import Frozen, explain
 from modelyard.contract import Contract
 from modelyard.errors import ConfigError
+from modelyard.scoring.runner import Columns
 
 if TYPE_CHECKING:
     from modelyard.training.tensors import RowSource, Tensors  # torch, which not all projects use
 
-Columns = Mapping[str, np.ndarray]
-"""Feature name → 1-D array [n]: float64, int64, bool, or object for strings."""
-
 
 @dataclass(frozen=True)
 class Split:
-    """Rows to learn from, to stop by, and to judge by; no row is in two of them."""
+    """Rows to learn from, to stop by, and to test by; no row is in two of them."""
 
     train: pl.DataFrame
     validation: pl.DataFrame
@@ -80,11 +78,11 @@ class StreamedSplit:
 
 @dataclass(frozen=True)
 class DataRules:
-    """What a dataset has to keep beyond the contract's features.
+    """Rules of a dataset beyond the contract's features.
 
     Attributes:
-        row_key: columns that name a row; no two rows may share their values.
-        split_key: columns whose values must not be in two parts of the split: a customer, a device.
+        row_key: columns that identify a row; no two rows may share their values.
+        split_key: columns whose values may not be in two parts of the split: a customer, a device.
         label_rate: lowest and highest share of positive labels, where the label is 0 or 1.
     """
 
@@ -106,7 +104,7 @@ class FittedModel(Predictor, Protocol):
     """A fitted model that exports itself."""
 
     def to_onnx(self) -> onnx.ModelProto:
-        """One graph: an input [n] for each feature under its name, the contract's output [n]."""
+        """One graph: for each feature an input [n] of its name, and the contract's output [n]."""
         ...
 
 
@@ -119,34 +117,34 @@ class EpochLog(Protocol):
 
 
 def ignore_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
-    """Report an epoch to nobody."""
+    """An `EpochLog` that does nothing."""
 
 
 def ignore_progress(share: float) -> None:
-    """Show progress to nobody."""
+    """Progress that is not shown."""
 
 
 class Checkpoints(Protocol):
-    """Where a fit keeps its state, to go on from after an interruption."""
+    """Where a fit keeps its state, to resume from after an interruption."""
 
     def load(self) -> Mapping[str, Any] | None:
-        """The state to go on from; None to start anew."""
+        """The state to resume from; None to start from the beginning."""
         ...
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """Keep `state`, tensors and plain values, in the place of the one before."""
+        """Keep `state`, tensors and plain values, in place of the one before."""
         ...
 
 
 @dataclass(frozen=True)
 class FitContext:
-    """What the platform lends a fit.
+    """What a fit may use of the platform.
 
     Attributes:
         seed: of everything that is random.
         report: to be called after each epoch.
-        progress: may be called as often as one likes with the share (0 to 1) that is done.
-        checkpoints: None where none can be kept.
+        progress: may be called at any time with the share (0 to 1) that is done.
+        checkpoints: None where they cannot be kept.
     """
 
     seed: int = 0
@@ -164,15 +162,15 @@ class Project:
         target: name of the label's column.
         fit_config: typed model of the configuration's `fit` section.
         load: reads the dataset file.
-        split: divides the rows; must not depend on their order or number, and gets a streamed
-            dataset chunk by chunk.
-        fit: fits the model; gets the split, the `fit` section and what a fit may use. Returns a
-            `FittedModel`, or a `SklearnModel`, which the platform exports.
+        split: divides the rows, of a streamed dataset chunk by chunk; must not depend on their
+            order or number.
+        fit: gets the split, the `fit` section and a context; returns a `FittedModel`, or a
+            `SklearnModel`, which the platform exports.
         fit_stream: the same for rows that do not fit in memory, with a `StreamedSplit`; chunks are
-            what the Parquet files hold, `load` is not asked. None where it cannot be done.
-        baseline: fits the simple model that the network has to beat.
+            what the Parquet files hold, without `load`. None if the project cannot do it.
+        baseline: fits the simple model that the model of `fit` has to beat.
         generate: writes the deterministic demo dataset, for projects that have one.
-        best_scores: scores that no model can beat, for synthetic data that knows them.
+        best_scores: scores that no model can beat, for synthetic data, whose process is known.
         rules: what the dataset has to keep beyond the contract.
     """
 

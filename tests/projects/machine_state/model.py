@@ -13,12 +13,13 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import Tensor, nn
 
 from machine_state.contract import CONTRACT, SITES
+from modelyard.scoring.runner import Columns
 from modelyard.training.data.stream import Moments
 from modelyard.training.fit.loop import LoopConfig, fit_network
 from modelyard.training.judge.metrics import class_index
 from modelyard.training.package.onnx_export import encode_category, export_network, normalise
 from modelyard.training.package.sklearn_model import SklearnModel, feature_table
-from modelyard.training.project import Columns, FitContext, Split, StreamedSplit
+from modelyard.training.project import FitContext, Split, StreamedSplit
 from modelyard.training.tensors import RowSource, Tensors
 
 NUMBERS = ("temperature", "vibration", "starts")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
@@ -17,13 +17,12 @@ from modelyard.scoring.child.channel import Channel
 from modelyard.scoring.child.pool import ChildPool
 from modelyard.scoring.child.process import ChildProcess, predictions
 from modelyard.scoring.child.supervision import Pace
-from modelyard.scoring.runner import Predictions, RunnerError, RunnerLostError
+from modelyard.scoring.runner import Columns, Predictions, RunnerError, RunnerLostError
 
 _LARGEST_PART_ROWS = 8192
 _FULL_SHARE = 0.9
 """A child that holds this share of its memory limit is replaced before an allocation fails."""
 
-Columns = Mapping[str, wire.Array]
 PredictionsCallback = Callable[[Predictions | RunnerError], None]
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from modelyard.errors import DataError
+from modelyard.program import Echo
 from modelyard.provenance import md5_of, read_pointer
 from modelyard.training.project import Project
 
 _DVC_TIMEOUT_S = 120
 
 
-def push_demo_data(project: Project, folder: Path, name: str, say: Callable[[str], None]) -> None:
+def push_demo_data(project: Project, folder: Path, name: str, echo: Echo) -> None:
     """Generate the demo dataset and push it, unless the pointer names another dataset.
 
     Safe to repeat, and to run in two places at once: the store names files by their md5.
@@ -28,23 +28,23 @@ def push_demo_data(project: Project, folder: Path, name: str, say: Callable[[str
     """
     pointer = read_pointer(folder, name)
     if project.generate is None:
-        say("The project has no demo dataset: nothing to do.")
+        echo("The project has no demo dataset: nothing to do.")
         return
     path, fresh = folder / name, folder / f".{name}.new"
     try:
         project.generate(fresh)
         if md5_of(fresh) != pointer.md5:
-            say(f"{name}.dvc names another dataset than the demo one: left alone.")
+            echo(f"{name}.dvc names another dataset than the demo one: left alone.")
             return
         path.unlink(missing_ok=True)
         shutil.move(fresh, path)
     finally:
         fresh.unlink(missing_ok=True)
     _push(folder, name)
-    say(f"{name}, md5 {pointer.md5}, {pointer.size_bytes:,} bytes: in the store.")
+    echo(f"{name}, md5 {pointer.md5}, {pointer.size_bytes:,} bytes: in the store.")
 
 
-def push_data(source: Path, folder: Path, name: str, say: Callable[[str], None]) -> None:
+def push_data(source: Path, folder: Path, name: str, echo: Echo) -> None:
     """Push a dataset of one's own into the store, if it is the one that its pointer names.
 
     Args:
@@ -69,7 +69,7 @@ def push_data(source: Path, folder: Path, name: str, say: Callable[[str], None])
         (folder / name).unlink(missing_ok=True)
         shutil.copyfile(file, folder / name)
     _push(folder, name)
-    say(f"{name}, md5 {pointer.md5}, {pointer.size_bytes:,} bytes: in the store.")
+    echo(f"{name}, md5 {pointer.md5}, {pointer.size_bytes:,} bytes: in the store.")
 
 
 def _push(folder: Path, name: str) -> None:

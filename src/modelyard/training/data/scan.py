@@ -7,13 +7,13 @@ keys that two rows share are found across chunks. The configuration bounds what 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import polars as pl
 
 from modelyard.errors import ConfigError
+from modelyard.program import Echo
 from modelyard.training.data.faults import DataFault
 from modelyard.training.data.keys import KeyHashes
 from modelyard.training.data.parquet import ParquetFiles
@@ -33,8 +33,6 @@ from modelyard.training.data.validate import (
 from modelyard.training.experiment import StreamConfig
 from modelyard.training.project import Project, Split, StreamedSplit
 
-Say = Callable[[str], None]
-
 
 def scan(
     files: ParquetFiles,
@@ -42,11 +40,11 @@ def scan(
     config: StreamConfig,
     folder: Path,
     seed: int,
-    say: Say,
+    echo: Echo,
 ) -> StreamedSplit:
     """Check all rows of `files` and divide them.
 
-    Afterwards a sample of each part is in memory; `say` is told how large.
+    Afterwards a sample of each part is in memory; `echo` shows how large.
 
     Args:
         folder: holds hashes of keys during the pass; the system's own when it is not writable.
@@ -56,7 +54,7 @@ def scan(
         ConfigError: the project's split needs all rows at once.
         DataError: a table of what is wrong, as for data in memory.
     """
-    say(f"check     {files.rows:,} rows, in chunks of {config.chunk_rows:,}")
+    echo(f"check     {files.rows:,} rows, in chunks of {config.chunk_rows:,}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -69,14 +67,14 @@ def scan(
             found.add(chunk)
         found.finish()
     for line in unseen_categories(project.contract, found.seen):
-        say(f"warning   {line}")
+        echo(f"warning   {line}")
     split = found.split(seed)
     said = {n: f"{len(getattr(split.sample, n)):,} of {split.rows[n]:,}" for n in PARTS}
-    say(
+    echo(
         f"rows      {split.rows['train']:,} to train, as a stream; "
         f"{said['validation']} to validate, {said['test']} to test"
     )
-    say(f"baseline  will be fitted on {said['train']} training rows")
+    echo(f"baseline  will be fitted on {said['train']} training rows")
     return split
 
 

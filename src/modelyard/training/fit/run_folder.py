@@ -7,10 +7,12 @@ folder of an interrupted run from that of one at work, and two runs never take t
 from __future__ import annotations
 
 import fcntl
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, Protocol, TypeVar
+
+from modelyard.program import Echo
 
 _LOCK = "lock"
 
@@ -77,20 +79,18 @@ def interrupted_folders(parent: Path, file: str) -> Iterator[tuple[Path, IO[str]
             yield folder, lock
 
 
-def to_resume(
-    found: Found | None, what: str, say: Callable[[str], None], *, resume: bool
-) -> Found | None:
-    """`found` if it is to be resumed; if not, it is released. Either way `say` is told.
+def to_resume(found: Found | None, what: str, echo: Echo, *, resume: bool) -> Found | None:
+    """`found` if it is to be resumed; if not, it is released. `echo` shows which.
 
     Args:
         what: what was looked for, a run or a search.
     """
     if found is None:
         if resume:
-            say(f"resume    found no interrupted {what} of this experiment: starting a new one")
+            echo(f"resume    found no interrupted {what} of this experiment: starting a new one")
         return None
     if not resume:
-        say(f"note      {found.sentence()}: --resume goes on with it")
+        echo(f"note      {found.sentence()}: --resume goes on with it")
         found.release()
         return None
     return found

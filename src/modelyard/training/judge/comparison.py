@@ -13,9 +13,9 @@ import numpy as np
 from sklearn import metrics
 
 from modelyard.contract import Contract, FeatureType, Output, OutputKind
+from modelyard.scoring.runner import Columns
 from modelyard.training.judge.metrics import class_index
-from modelyard.training.judge.report.slices import parts
-from modelyard.training.project import Columns
+from modelyard.training.judge.report.slices import group_rows
 
 _RESAMPLES = 200
 _CONFIDENCE_PERCENT = 97.5  # one end of a two-sided 95 % interval
@@ -126,9 +126,9 @@ def compare_slices(
             is_wanted = feature.type in (FeatureType.CATEGORY, FeatureType.BOOLEAN)
         if not is_wanted:
             continue
-        divided = parts(feature, column, at_least=min_rows)
-        not_judged += divided.left_out
-        for value, here in divided.rows.items():
+        groups = group_rows(feature, column, at_least=min_rows)
+        not_judged += groups.left_out
+        for value, here in groups.rows.items():
             if len(here) >= min_rows and _can_be_judged(contract.output, truth[here]):
                 found[f"{feature.name}={value}"] = compare(
                     contract.output, truth[here], candidate[here], reference[here], margin

@@ -14,8 +14,7 @@ import polars as pl
 from modelyard.contract import Contract
 from modelyard.errors import ModelRefusedError
 from modelyard.scoring.bundle import Bundle
-from modelyard.scoring.runner import RunnerError
-from modelyard.training.project import Columns
+from modelyard.scoring.runner import Columns, RunnerError
 
 _CALLS = 300
 _ROUNDS = 3

@@ -11,10 +11,11 @@ import onnx
 
 from modelyard.contract import Contract
 from modelyard.errors import TrainingError
+from modelyard.scoring.runner import Columns
 from modelyard.training.package.folder import check_parity, write_package, write_pipeline_package
 from modelyard.training.package.sklearn_model import SklearnModel
 from modelyard.training.package.sklearn_onnx import compilers
-from modelyard.training.project import Columns, FittedModel, Predictor
+from modelyard.training.project import FittedModel, Predictor
 
 
 @dataclass(frozen=True)

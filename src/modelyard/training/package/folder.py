@@ -24,8 +24,7 @@ from modelyard.errors import ModelRefusedError, TrainingError
 from modelyard.profile import FILE_NAME as PROFILE_FILE
 from modelyard.registry import write_manifest
 from modelyard.scoring.onnx.runner import OnnxModel
-from modelyard.scoring.runner import RunnerError
-from modelyard.training.project import Columns
+from modelyard.scoring.runner import Columns, RunnerError
 
 PARITY = 1e-5
 """Largest difference allowed between the model as fitted and as exported, absolute up to 1 and

@@ -16,12 +16,13 @@ import optuna
 
 from modelyard.config import Frozen, dump_yaml, validate
 from modelyard.errors import ConfigError, TrainingError
+from modelyard.program import Echo
 from modelyard.provenance import package_list
 from modelyard.settings import TrainingSettings
 from modelyard.training.fit.loop import DivergedError
 from modelyard.training.fit.run_folder import to_resume
 from modelyard.training.judge.metrics import PRIMARY_METRIC, evaluate
-from modelyard.training.preparation import Prepared, Say, experiment_key, prepare
+from modelyard.training.preparation import Prepared, experiment_key, prepare
 from modelyard.training.project import FitContext
 from modelyard.training.resolution import ResolvedExperiment
 from modelyard.training.search_space import TuneConfig, with_values
@@ -41,7 +42,7 @@ def run_search(
     resolved: ResolvedExperiment,
     settings: TrainingSettings,
     root: Path,
-    say: Say,
+    echo: Echo,
     *,
     trials: int,
     output: Path,
@@ -68,22 +69,22 @@ def run_search(
         )
     tune.check(type(resolved.fit_config), experiment.fit)
     _require_writable(output)
-    prepared = prepare(resolved, settings, root, say)
+    prepared = prepare(resolved, settings, root, echo)
 
     def warn(line: str) -> None:
-        say(f"warning   {line}")
+        echo(f"warning   {line}")
 
     state_dir = settings.training_state_dir
     searched = {"experiment": prepared.key, "tune": tune.model_dump(mode="json")}
     key = experiment_key(searched, prepared.data.md5, prepared.code.commit)
-    earlier = to_resume(find_interrupted_search(state_dir, key), "search", say, resume=resume)
+    earlier = to_resume(find_interrupted_search(state_dir, key), "search", echo, resume=resume)
 
     def start(kind: str, **tags: str) -> TrackedRun:
         own = {"mlflow.source.name": "modelyard tune", "modelyard.kind": kind, **tags}
         return TrackedRun.of(settings, experiment.experiment, {**prepared.tags, **own}, warn)
 
     with start("tune") as parent:
-        say(f'run       "{parent.name}" ({parent.run_id}) in experiment "{experiment.experiment}"')
+        echo(f'run       "{parent.name}" ({parent.run_id}) in experiment "{experiment.experiment}"')
         study = earlier or new_study(state_dir, key, parent.run_id, warn)
         resumed = study.run_id
         if earlier is not None:
@@ -96,10 +97,10 @@ def run_search(
             nested = {"mlflow.parentRunId": parent.run_id, "mlflow.runName": f"trial-{number}"}
             return start("trial", **nested)
 
-        search = Search(prepared, tune, study, start_trial, say)
+        search = Search(prepared, tune, study, start_trial, echo)
         opened = search.open()
         if earlier is not None:
-            say(f"resume    run {resumed}, after {finished(opened)} finished trials")
+            echo(f"resume    run {resumed}, after {finished(opened)} finished trials")
         for run_id in study.lost_runs:
             parent.end_interrupted(run_id)
         best = search.run(opened, trials)
@@ -109,8 +110,8 @@ def run_search(
         parent.log_text(text, BEST_FILE)
     output.write_text(text, encoding="utf-8")
     study.discard()
-    say(f"best      trial {best.number}: {search.metric} {best.value:.4f}, written to {output}")
-    say(f"next      modelyard train --config {output}")
+    echo(f"best      trial {best.number}: {search.metric} {best.value:.4f}, written to {output}")
+    echo(f"next      modelyard train --config {output}")
 
 
 class Search:
@@ -122,13 +123,13 @@ class Search:
         config: TuneConfig,
         kept: KeptStudy,
         start_trial: Callable[[int], TrackedRun],
-        say: Say,
+        echo: Echo,
     ) -> None:
         self._prepared = prepared
         self._config = config
         self._kept = kept
         self._start_trial = start_trial
-        self._say = say
+        self._echo = echo
         self.metric = PRIMARY_METRIC[prepared.project.contract.output.kind]
 
     def open(self) -> optuna.Study:
@@ -171,7 +172,7 @@ class Search:
             return self._fit(trial)
         except DivergedError as error:
             # pruned tells the sampler that this is a bad place; failed would tell it nothing
-            self._say(f"trial {trial.number:3d} given up: {error.detail}")
+            self._echo(f"trial {trial.number:3d} given up: {error.detail}")
             raise optuna.TrialPruned("diverged") from error
 
     def _fit(self, trial: optuna.Trial) -> float:
@@ -204,9 +205,9 @@ class Search:
                 run.log_metrics({f"validation_{self.metric}": value})
         shown = "  ".join(f"{key}={json.dumps(value)}" for key, value in values.items())
         if pruned is not None:
-            self._say(f"trial {trial.number:3d} {pruned}  {shown}")
+            self._echo(f"trial {trial.number:3d} {pruned}  {shown}")
             raise pruned
-        self._say(f"trial {trial.number:3d} {self.metric} {value:.4f}  {shown}")
+        self._echo(f"trial {trial.number:3d} {self.metric} {value:.4f}  {shown}")
         return value
 
 

@@ -1,6 +1,6 @@
 """A fitted model on rows that it has not seen, beside the baseline and the best reachable.
 
-The threshold is chosen on the validation rows; everything else is told of the test rows.
+The threshold is chosen on the validation rows; everything else is measured on the test rows.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ import numpy as np
 import polars as pl
 
 from modelyard.contract import Contract, OutputKind
+from modelyard.scoring.runner import Columns
 from modelyard.training.experiment import EvaluationConfig
 from modelyard.training.judge.metrics import PRIMARY_METRIC, evaluate
 from modelyard.training.judge.report.bootstrap import Interval, intervals
 from modelyard.training.judge.report.plots import draw
 from modelyard.training.judge.report.slices import Slice, slice_scores
 from modelyard.training.judge.report.threshold import Costs, Decision, cheapest_threshold, decide
-from modelyard.training.project import Columns, Predictor, Project
+from modelyard.training.project import Predictor, Project
 
 MODEL, BASELINE, BEST = "test", "baseline", "best"
 """Whose score a metric is: `test_roc_auc` is the model's own."""
@@ -46,11 +47,11 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """All that was found out on the test rows.
+    """All results on the test rows.
 
     `scores` and `intervals` have keys like `test_roc_auc`, `baseline_roc_auc`, `best_roc_auc`;
-    `intervals` also `test_minus_baseline_roc_auc`. `slices_left_out` says of features with many
-    values how many of these have no slice.
+    `intervals` also `test_minus_baseline_roc_auc`. `slices_left_out` has, for features with many
+    values, how many of these have no slice.
     """
 
     primary: str

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from modelyard.contract import Contract, Feature, FeatureType, OutputKind
+from modelyard.scoring.runner import Columns
 from modelyard.training.judge.metrics import evaluate
-from modelyard.training.project import Columns
 
 _MIN_ROWS = 20
 MOST_VALUES = 50
@@ -30,11 +30,11 @@ class Slice:
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The test rows of one feature, divided by its values.
+class RowGroups:
+    """The test rows, grouped by the values of one feature.
 
     Attributes:
-        rows: name of a part → the numbers of its rows, ascending.
+        rows: name of a group → the numbers of its rows, ascending.
         left_out: how many more values the rows have: those with the fewest rows.
     """
 
@@ -65,17 +65,17 @@ def slice_scores(
         features = [feature.name for feature in contract.features if feature.type in kinds]
     found, left_out = [], {}
     for name in features:
-        divided = parts(contract.feature(name), columns[name], most=MOST_VALUES)
-        if divided.left_out:
-            left_out[name] = divided.left_out
-        for value, rows in divided.rows.items():
+        groups = group_rows(contract.feature(name), columns[name], most=MOST_VALUES)
+        if groups.left_out:
+            left_out[name] = groups.left_out
+        for value, rows in groups.rows.items():
             found.append(_score(contract, name, value, truth[rows], predicted[rows]))
     return found, left_out
 
 
-def parts(
+def group_rows(
     feature: Feature, column: np.ndarray, *, most: int | None = None, at_least: int = 1
-) -> Parts:
+) -> RowGroups:
     """The rows by value, or by quarter where a number has many values.
 
     Args:
@@ -91,7 +91,7 @@ def parts(
     if len(values) > MOST_VALUES and feature.type in (FeatureType.NUMBER, FeatureType.INTEGER):
         edges = np.unique(np.quantile(column, np.linspace(0, 1, _QUANTILES + 1)))
         part = np.clip(np.searchsorted(edges, column, side="right") - 1, 0, len(edges) - 2)
-        return Parts(
+        return RowGroups(
             {
                 f"{edges[index]:.6g} to {edges[index + 1]:.6g}": np.flatnonzero(part == index)
                 for index in range(len(edges) - 1)
@@ -103,7 +103,7 @@ def parts(
     ends = np.cumsum(counts)
     order = np.argsort(codes, kind="stable")
     rows = {str(values[i]): order[ends[i] - counts[i] : ends[i]] for i in chosen}
-    return Parts(rows, len(values) - len(chosen))
+    return RowGroups(rows, len(values) - len(chosen))
 
 
 def _score(
