@@ -118,18 +118,8 @@ engine: ## a Docker engine on a Debian machine without a container registry (roo
 	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-# Every lock is a whole one with hashes. The dev lock is solved first; the others agree with it.
-COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-          --no-header --no-emit-find-links $(TORCH_SOURCE)
-lock: .venv/.ready ## compile requirements-*.txt from pyproject's groups
-	$(COMPILE) $(UPGRADE) pyproject.toml --group dev -o requirements-dev.txt
-	$(COMPILE) -c requirements-dev.txt --group mlflow -o requirements-mlflow.txt
-	$(COMPILE) -c requirements-dev.txt pyproject.toml --group serve-onnx -o requirements-serve-onnx.txt
-	$(COMPILE) -c requirements-dev.txt pyproject.toml --group serve -o requirements-serve.txt
-	$(COMPILE) -c requirements-dev.txt pyproject.toml --group serve-torch -o requirements-serve-torch.txt
-	$(COMPILE) -c requirements-dev.txt pyproject.toml --group train-cpu -o requirements-train-cpu.txt
-	grep -v '^torch==' requirements-train-cpu.txt | grep -E '^[a-z0-9._-]+==' | sed 's/ *\\$$//' > .venv/train.in
-	$(COMPILE) -c .venv/train.in pyproject.toml --group train -o requirements-train.txt
+lock: .venv/.ready ## solve pyproject's groups into uv.lock, write requirements-*.txt from it; UPGRADE=--upgrade
+	$(BIN)/python -m ci.lock $(if $(WHEELS),--wheels $(WHEELS)) $(UPGRADE)
 
 clean: ## remove the environment, caches and the demo's state
 	rm -rf .venv .modelyard .pytest_cache .mypy_cache .ruff_cache
