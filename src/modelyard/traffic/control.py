@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import csv
+import operator
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from modelyard.errors import TrafficError
@@ -57,18 +58,10 @@ class GatewayCounts:
     without_key: int = 0
 
     def __add__(self, other: GatewayCounts) -> GatewayCounts:
-        return GatewayCounts(
-            self.copies_dropped + other.copies_dropped,
-            self.with_key + other.with_key,
-            self.without_key + other.without_key,
-        )
+        return GatewayCounts(*map(operator.add, astuple(self), astuple(other)))
 
     def __sub__(self, other: GatewayCounts) -> GatewayCounts:
-        return GatewayCounts(
-            self.copies_dropped - other.copies_dropped,
-            self.with_key - other.with_key,
-            self.without_key - other.without_key,
-        )
+        return GatewayCounts(*map(operator.sub, astuple(self), astuple(other)))
 
 
 @dataclass(frozen=True)

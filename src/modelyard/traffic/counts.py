@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import operator
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 INFINITY = float("inf")
+
+_Operate = Callable[[float, float], float]
+"""Addition or subtraction."""
 
 
 @dataclass(frozen=True)
@@ -49,19 +53,21 @@ class Histogram:
     def __add__(self, other: Histogram) -> Histogram:
         if not self.count:  # its bounds may be those of another model
             return other
-        return Histogram(self._combined(other, 1.0), self.total + other.total)
+        return self._combined(other, operator.add)
 
     def __sub__(self, other: Histogram) -> Histogram:
         if not other.count:
             return self
-        return Histogram(self._combined(other, -1.0), self.total - other.total)
+        return self._combined(other, operator.sub)
 
-    def _combined(self, other: Histogram, sign: float) -> dict[float, float]:
+    def _combined(self, other: Histogram, operate: _Operate) -> Histogram:
         if self.counts.keys() == other.counts.keys():
-            return {bound: n + sign * other.counts[bound] for bound, n in self.counts.items()}
-        bounds = sorted(self.counts.keys() | other.counts.keys())
-        pairs = zip(bounds, self._at(bounds), other._at(bounds), strict=True)
-        return {bound: mine + sign * others for bound, mine, others in pairs}
+            counts = {bound: operate(n, other.counts[bound]) for bound, n in self.counts.items()}
+        else:
+            bounds = sorted(self.counts.keys() | other.counts.keys())
+            numbers = map(operate, self._at(bounds), other._at(bounds))
+            counts = dict(zip(bounds, numbers, strict=True))
+        return Histogram(counts, operate(self.total, other.total))
 
     def _at(self, bounds: list[float]) -> list[float]:
         """How many values are known to be at most each of `bounds`, which may be another's."""
@@ -103,29 +109,27 @@ class ArmCounts:
         return self.faults / requests if requests > 0 else 0.0
 
     def __add__(self, other: ArmCounts) -> ArmCounts:
-        return ArmCounts(
-            self.requests + other.requests,
-            self.failures + other.failures,
-            self.not_finite + other.not_finite,
-            self.seconds + other.seconds,
-            self.scores + other.scores,
-            _combined_classes(self.classes, other.classes, 1.0),
+        return self._combined(
+            other, self.seconds + other.seconds, self.scores + other.scores, operator.add
         )
 
     def __sub__(self, other: ArmCounts) -> ArmCounts:
-        return ArmCounts(
-            self.requests - other.requests,
-            self.failures - other.failures,
-            self.not_finite - other.not_finite,
-            self.seconds - other.seconds,
-            self.scores - other.scores,
-            _combined_classes(self.classes, other.classes, -1.0),
+        return self._combined(
+            other, self.seconds - other.seconds, self.scores - other.scores, operator.sub
         )
 
-
-def _combined_classes(
-    one: Mapping[str, float], other: Mapping[str, float], sign: float
-) -> dict[str, float]:
-    """`one` plus `sign` times `other`, by class."""
-    names = [*one, *(name for name in other if name not in one)]
-    return {name: one.get(name, 0.0) + sign * other.get(name, 0.0) for name in names}
+    def _combined(
+        self, other: ArmCounts, seconds: Histogram, scores: Histogram, operate: _Operate
+    ) -> ArmCounts:
+        labels = dict.fromkeys((*self.classes, *other.classes))
+        return ArmCounts(
+            operate(self.requests, other.requests),
+            operate(self.failures, other.failures),
+            operate(self.not_finite, other.not_finite),
+            seconds,
+            scores,
+            {
+                label: operate(self.classes.get(label, 0.0), other.classes.get(label, 0.0))
+                for label in labels
+            },
+        )
