@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _NEEDED = ("msgspec", "onnxruntime", "pyarrow")
 
-Source = Annotated[Path, typer.Argument(metavar="IN.parquet", help="The rows to score.")]
+SourceArgument = Annotated[Path, typer.Argument(metavar="IN.parquet", help="The rows to score.")]
 Target = Annotated[
     Path, typer.Argument(metavar="OUT.parquet", help="The same rows with their predictions.")
 ]
@@ -49,7 +49,7 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def batch(
-    source: Source,
+    source: SourceArgument,
     target: Target,
     model_uri: Uri = "",
     batch_rows: BatchRows = 65_536,

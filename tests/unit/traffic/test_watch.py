@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,9 +15,20 @@ from modelyard.traffic.counts import INFINITY, ArmCounts, Histogram
 from modelyard.traffic.metrics import ReportMetrics
 from modelyard.traffic.plan import Mode, Plan, PlanStore
 from modelyard.traffic.report import Report
+from modelyard.traffic.watch import Watch
 from support.runtime_api import Gateway, watched
 
 CANARY = Plan(mode=Mode.CANARY, share_percent=10, changed_by="ada")
+
+
+@asynccontextmanager
+async def canary(folder: Path) -> AsyncIterator[tuple[Gateway, Watch, ReportMetrics]]:
+    """A gateway, and a watch that has put `CANARY` in force there."""
+    gateway = Gateway(folder)
+    PlanStore(folder).write(CANARY)
+    async with gateway.running(), watched(folder) as (watch, metrics):
+        await watch.reconcile()
+        yield gateway, watch, metrics
 
 
 def newest(metrics: ReportMetrics) -> Report:
@@ -108,11 +121,8 @@ def test_an_end_that_cannot_be_saved_holds_all_the_same(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def story() -> None:
-        gateway = Gateway(tmp_path)
-        store = PlanStore(tmp_path)
-        store.write(CANARY)
-        async with gateway.running(), watched(tmp_path) as (watch, metrics):
-            await watch.reconcile()
+        async with canary(tmp_path) as (gateway, watch, metrics):
+            store = PlanStore(tmp_path)
             # the plan can be read, and nothing can be written: the lock is no file
             (tmp_path / "plan.lock").unlink()
             (tmp_path / "plan.lock").mkdir()
@@ -156,11 +166,8 @@ def test_an_end_that_cannot_be_saved_holds_all_the_same(
 
 def test_a_decision_after_an_unsaved_end_is_taken_up(tmp_path: Path) -> None:
     async def story() -> None:
-        gateway = Gateway(tmp_path)
-        store = PlanStore(tmp_path)
-        store.write(CANARY)
-        async with gateway.running(), watched(tmp_path) as (watch, metrics):
-            await watch.reconcile()
+        async with canary(tmp_path) as (gateway, watch, metrics):
+            store = PlanStore(tmp_path)
             (tmp_path / "plan.lock").unlink()
             (tmp_path / "plan.lock").mkdir()
             gateway.asked = 20
@@ -177,10 +184,7 @@ def test_a_decision_after_an_unsaved_end_is_taken_up(tmp_path: Path) -> None:
 
 def test_who_stops_watching_takes_the_split_back(tmp_path: Path) -> None:
     async def story() -> None:
-        gateway = Gateway(tmp_path)
-        PlanStore(tmp_path).write(CANARY)
-        async with gateway.running(), watched(tmp_path) as (watch, _):
-            await watch.reconcile()
+        async with canary(tmp_path) as (gateway, watch, _):
             assert gateway.entry == "canary:1000:"
             await watch.stop_split()
             assert (gateway.entry, gateway.until) == ("off::", 0)
@@ -190,11 +194,8 @@ def test_who_stops_watching_takes_the_split_back(tmp_path: Path) -> None:
 
 def test_off_shows_what_the_split_before_it_came_to(tmp_path: Path) -> None:
     async def story() -> None:
-        gateway = Gateway(tmp_path)
-        store = PlanStore(tmp_path)
-        store.write(CANARY)
-        async with gateway.running(), watched(tmp_path) as (watch, metrics):
-            await watch.reconcile()
+        async with canary(tmp_path) as (gateway, watch, metrics):
+            store = PlanStore(tmp_path)
             gateway.asked = gateway.answered = 8
             await watch.reconcile()
             store.write(Plan(changed_by="ada"))
@@ -207,10 +208,7 @@ def test_off_shows_what_the_split_before_it_came_to(tmp_path: Path) -> None:
 
 def test_a_plan_that_cannot_be_read_changes_nothing(tmp_path: Path) -> None:
     async def story() -> None:
-        gateway = Gateway(tmp_path)
-        PlanStore(tmp_path).write(CANARY)
-        async with gateway.running(), watched(tmp_path) as (watch, metrics):
-            await watch.reconcile()
+        async with canary(tmp_path) as (gateway, watch, metrics):
             (tmp_path / "plan.json").write_text("half a pl")
             await watch.reconcile()
             assert gateway.entry == "canary:1000:"
