@@ -340,6 +340,28 @@ def test_dockerfiles_start_from_a_digest_and_end_without_root(path: str) -> None
         assert "--compile-bytecode" in install
 
 
+@pytest.mark.parametrize(
+    ("first", "last", "files"),
+    [
+        ("FROM ${PYTHON_IMAGE} AS build\n", "RUN uv venv /opt/venv\n", DOCKERFILES),
+        ("FROM ${PYTHON_IMAGE} AS runtime\n", "/tmp modelyard\n", DOCKERFILES),
+        ("# Local wheels", "AS wheels\n", DOCKERFILES[1:]),
+        ("# Only torch's CPU build", "COPY ", DOCKERFILES[1:]),
+    ],
+)
+def test_dockerfiles_repeat_a_stage_word_for_word(
+    first: str, last: str, files: tuple[str, ...]
+) -> None:
+    """Only equal steps share a layer and the cache; a stage cannot come from another Dockerfile."""
+    stages = set()
+    for path in files:
+        ((stage,),) = (
+            re.findall(f"{re.escape(first)}.*?{re.escape(last)}", read(path), re.DOTALL),
+        )
+        stages.add(stage)
+    assert len(stages) == 1
+
+
 def test_dockerfiles_and_compose_name_the_same_base() -> None:
     bases = {
         re.search(r"^ARG PYTHON_IMAGE=(\S+)$", read(path), re.MULTILINE)[1] for path in DOCKERFILES
