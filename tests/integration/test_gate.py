@@ -223,7 +223,7 @@ def test_a_champion_that_plain_mlflow_registered_is_compared_with(
         model = LogisticRegression().fit(table, label)
         version = log_sklearn(mlflow_url, name, model, table)
     else:
-        version = log(mlflow_url, name, lambda: log_python_code(name, table))
+        version = log(mlflow_url, name, lambda: log_python_code(tmp_path / "code.py", name, table))
     registry.set_alias(name, "champion", version)
     judge = gate(name, allow_schema_change=True)  # a value is not yet called a probability
     verdict = judge.judge(registry, candidate(tmp_path, BAD))
@@ -234,17 +234,25 @@ def test_a_champion_that_plain_mlflow_registered_is_compared_with(
     assert better.numbers["champion"] > 0.7
 
 
-class Signal(mlflow.pyfunc.PythonModel):
-    """Python code that answers the column `signal`, squeezed between 0 and 1."""
+PYTHON_CODE = """
+import mlflow
+import numpy as np
 
+
+class Signal(mlflow.pyfunc.PythonModel):
     def predict(self, model_input):
         return 1 / (1 + np.exp(-model_input["signal"].to_numpy()))
 
 
-def log_python_code(name: str, table: pd.DataFrame) -> None:
+mlflow.models.set_model(Signal())
+"""
+
+
+def log_python_code(code: Path, name: str, table: pd.DataFrame) -> None:
+    code.write_text(PYTHON_CODE)
     mlflow.pyfunc.log_model(
         name="model",
-        python_model=Signal(),
+        python_model=str(code),
         registered_model_name=name,
         signature=infer_signature(table),
         pip_requirements=["pandas"],
