@@ -102,7 +102,12 @@ def kept_checkpoints(
         yield None
         return
     with lock:
-        _prune(root)
+        # of what interrupted runs left, only the newest checkpoints stay
+        left = newest_first((file.parent for file in root.glob(f"checkpoints/*/*/{_FILE}")), _FILE)
+        for old in left[_KEPT:]:
+            if (abandoned := take_over(old)) is not None:
+                with abandoned:
+                    shutil.rmtree(old, ignore_errors=True)
         try:
             yield RunCheckpoints(folder, earlier, warn)
         except DivergedError:
@@ -135,12 +140,3 @@ def _read(path: Path) -> Mapping[str, Any] | None:
     except (OSError, RuntimeError, ValueError, EOFError):
         return None
     return state
-
-
-def _prune(root: Path) -> None:
-    """Remove all but the newest checkpoints that interrupted runs have left."""
-    files = (root / "checkpoints").glob(f"*/*/{_FILE}")
-    for folder in newest_first((file.parent for file in files), _FILE)[_KEPT:]:
-        if (lock := take_over(folder)) is not None:
-            with lock:
-                shutil.rmtree(folder, ignore_errors=True)

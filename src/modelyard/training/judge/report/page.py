@@ -8,7 +8,6 @@ from html import escape
 
 from modelyard.config import dump_yaml
 from modelyard.training.judge.report.evaluation import MODEL, SHOWN, Evaluation
-from modelyard.training.judge.report.threshold import Decision
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#222}
@@ -35,13 +34,22 @@ def page(
     """
     primary = escape(evaluation.primary)
     lead = f"<b>{escape(evaluation.sentence())}</b>: {escape(evaluation.against_baseline())}."
+    threshold: list[str] = []
+    if (choice := evaluation.decision) is not None:
+        text = (
+            f"Answering yes from <b>{choice.threshold:.4g}</b> on costs least on the validation "
+            f"rows. On the test rows it costs {choice.cost_per_row:.4g} a row; never answering yes "
+            f"costs {choice.cost_of_none:.4g}, always {choice.cost_of_all:.4g}. Precision "
+            f"{choice.precision:.3f}, recall {choice.recall:.3f}."
+        )
+        threshold = ["<h2>Threshold</h2>", f"<p>{text}</p>"]
     parts = [
         f"<h1>{escape(title)}</h1><p>{escape(description)}</p>",
         f'<p class="lead">{primary} {lead}</p>',
         "<h2>Scores</h2>",
         f"<p>On {evaluation.rows:,} test rows, with 95 % confidence intervals.</p>",
         _scores(evaluation),
-        *(_decision(evaluation.decision) if evaluation.decision else ()),
+        *threshold,
         "<h2>Pictures</h2>",
         *(
             f'<img alt="{escape(name)}" src="data:image/png;base64,{b64encode(png).decode()}">'
@@ -71,16 +79,6 @@ def _scores(evaluation: Evaluation) -> str:
 
     rows = ((metric, *(score(f"{name}_{metric}") for name in who)) for metric in metrics)
     return _table(("", *(SHOWN[name] for name in who)), rows)
-
-
-def _decision(decision: Decision) -> Iterable[str]:
-    yield "<h2>Threshold</h2>"
-    yield (
-        f"<p>Answering yes from <b>{decision.threshold:.4g}</b> on costs least on the validation "
-        f"rows. On the test rows it costs {decision.cost_per_row:.4g} a row; never answering yes "
-        f"costs {decision.cost_of_none:.4g}, always {decision.cost_of_all:.4g}. Precision "
-        f"{decision.precision:.3f}, recall {decision.recall:.3f}.</p>"
-    )
 
 
 def _slices(evaluation: Evaluation) -> Iterable[str]:
