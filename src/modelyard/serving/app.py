@@ -30,6 +30,7 @@ from modelyard.serving.web.batcher import TickBatcher
 from modelyard.serving.web.direct import DirectRoute
 from modelyard.serving.web.drain import Drain
 from modelyard.serving.web.edge import REQUEST_ID, Edge
+from modelyard.serving.web.ledger import Ledger
 from modelyard.serving.web.metrics import ServingMetrics
 from modelyard.serving.web.outbox import Outbox
 from modelyard.serving.web.predict import PredictRoute
@@ -48,10 +49,12 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
     metrics = ServingMetrics(holder, follower, recorder)
     drain = Drain()
     limits = Limits.of(settings)
-    specs = ModelSpecs(limits)
-    outbox = Outbox(recorder)
+    specs = ModelSpecs(holder, limits)
+    ids = RequestIds()
+    ledger = Ledger(ids, metrics, recorder, limits.max_concurrency)
+    outbox = Outbox(ledger.write_log)
     batcher = TickBatcher(metrics.batch, outbox.send)
-    predict = PredictRoute(holder, follower.absence, specs, batcher, metrics, recorder)
+    predict = PredictRoute(specs, follower.absence, batcher, metrics.batch, ledger)
     token = AdminToken(settings.admin_token_file)
 
     @asynccontextmanager
@@ -78,7 +81,7 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
     app.include_router(metadata_routes(follower, app.version, drain))
     app.include_router(repository_routes(follower, token))
     app.openapi = lambda: build_openapi(  # type: ignore[method-assign]  # as FastAPI documents it
-        app, specs.of(holder.snapshot) if holder.snapshot else None, limits
+        app, specs.current(), limits
     )
     add_documentation(app)
     app.add_exception_handler(HTTPException, _answer_http_exception)
@@ -86,8 +89,7 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
     app.add_exception_handler(Exception, _answer_error)
     at_paths: list[WireProtocol] = [NativeProtocol(limits), MlflowProtocol(limits)]
     addresses = Addresses(at_paths, InferenceProtocol(limits).at)
-    ids = RequestIds()
-    direct = DirectRoute(addresses, holder, specs, batcher, outbox, metrics, recorder, ids, drain)
+    direct = DirectRoute(addresses, specs, batcher, outbox, ledger, drain)
     return Edge(app, predict, direct, addresses, holder, metrics, ids)
 
 

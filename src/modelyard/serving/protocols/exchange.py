@@ -18,6 +18,7 @@ from modelyard.contract import Contract
 from modelyard.scoring.rows.decoder import ColumnsDecoder, RowDecoder, Table
 from modelyard.scoring.runner import Predictions
 from modelyard.serving.limits import Limits
+from modelyard.serving.model.holder import Holder
 from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.problem import Headers
 from modelyard.serving.protocols.body import JSON, BodyReader, RequestHeaders
@@ -77,15 +78,23 @@ class ModelSpec:
 
 
 class ModelSpecs:
-    """The spec of the snapshot that was asked about last; there is hardly ever another one."""
+    """The spec of what is served, made once for each snapshot.
 
-    def __init__(self, limits: Limits) -> None:
+    Args:
+        holder: has what is served.
+        limits: the server's.
+    """
+
+    def __init__(self, holder: Holder, limits: Limits) -> None:
         self.limits = limits
+        self._holder = holder
         self._last: ModelSpec | None = None
 
-    def of(self, snapshot: Snapshot) -> ModelSpec:
-        """The spec of `snapshot`."""
-        last = self._last
+    def current(self) -> ModelSpec | None:
+        """The spec of what is served now; None while nothing is."""
+        snapshot, last = self._holder.snapshot, self._last
+        if snapshot is None:
+            return None
         if last is None or last.snapshot is not snapshot:
             self._last = last = ModelSpec.of(snapshot, self.limits)
         return last

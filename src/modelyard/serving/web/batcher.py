@@ -7,24 +7,18 @@ the rows of this one are collected until its end.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from itertools import groupby
-from typing import NamedTuple, cast
+from operator import itemgetter
 
-import numpy as np
-
-from modelyard.scoring.rows.decoder import Columns, Row, Table, row_count
-from modelyard.scoring.runner import Predictions
+from modelyard.scoring.rows.decoder import Table, row_count
 from modelyard.serving.model.snapshot import Snapshot
+from modelyard.serving.web.joining import Outcome, cut, join
 
-Done = Callable[[Predictions | Exception], None]
-"""Takes what came of a request's rows; it must not raise."""
+log = logging.getLogger(__name__)
 
-
-class _Waiting(NamedTuple):
-    snapshot: Snapshot
-    table: Table
-    done: Done
+OnOutcome = Callable[[Outcome], None]
 
 
 class TickBatcher:
@@ -32,77 +26,68 @@ class TickBatcher:
 
     Args:
         observe: called with the number of rows of each call of a model.
-        settle: called when all that was scored together is done.
+        settle: called when all that was scored together is done; it must not raise.
     """
 
     def __init__(self, observe: Callable[[int], None], settle: Callable[[], None]) -> None:
         self._observe = observe
         self._settle = settle
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[tuple[Snapshot, Table, OnOutcome]] = []
         self._arrived = 0
         self._was_lone = True
 
-    def submit(self, snapshot: Snapshot, table: Table, done: Done) -> None:
-        """Call `done` with predictions for the rows of `table`, now or at the end of this tick."""
+    def submit(self, snapshot: Snapshot, table: Table, on_outcome: OnOutcome) -> None:
+        """Call `on_outcome` once, now or at the end of this tick, for the rows of `table`."""
         self._arrived += 1
         if self._arrived == 1:
             asyncio.get_running_loop().call_soon(self._end_tick)
             if self._was_lone:
-                self._score_group([_Waiting(snapshot, table, done)])
+                self._score(snapshot, (table,), (on_outcome,))
                 self._settle()
                 return
         snapshot.usage.enter()
-        self._waiting.append(_Waiting(snapshot, table, done))
+        self._waiting.append((snapshot, table, on_outcome))
 
     def flush(self) -> None:
         """Score what waits now, before the tick ends."""
         waiting, self._waiting = self._waiting, []
-        for _, group in groupby(waiting, key=_kind):
-            self._score_group(list(group))
+        for snapshot, group in groupby(waiting, key=itemgetter(0)):
+            _, tables, callbacks = zip(*group, strict=True)
+            self._score(snapshot, tables, callbacks)
         self._settle()
-        for item in waiting:
-            item.snapshot.usage.leave()
+        for snapshot, _, _ in waiting:
+            snapshot.usage.leave()
 
     def _end_tick(self) -> None:
         self._was_lone = self._arrived == 1
         self._arrived = 0
         self.flush()
 
-    def _score_group(self, group: list[_Waiting]) -> None:
-        snapshot = group[0].snapshot
+    def _score(
+        self, snapshot: Snapshot, tables: Sequence[Table], callbacks: Sequence[OnOutcome]
+    ) -> None:
+        """Score the rows of all `tables` together, and give each callback what is its own."""
         try:
-            predictions = self._score(snapshot, _join([item.table for item in group]))
+            columns = join(tables, snapshot.decoder)
+            self._observe(row_count(columns))
+            predictions = snapshot.runner.predict(columns)
         except Exception as error:  # noqa: BLE001 - each request gets its own answer
-            if len(group) == 1:
-                group[0].done(error)
-            else:  # one request's rows must not cost the others theirs
-                for item in group:
-                    self._score_group([item])
+            if len(tables) == 1:
+                _pass_on(error, callbacks[0])
+                return
+            for table, on_outcome in zip(tables, callbacks, strict=True):
+                self._score(snapshot, (table,), (on_outcome,))
             return
-        start = 0
-        for item in group:
-            end = start + row_count(item.table)
-            item.done(predictions[start:end])
-            start = end
-
-    def _score(self, snapshot: Snapshot, table: Table) -> Predictions:
-        if isinstance(table, dict):
-            self._observe(row_count(table))
-            return snapshot.runner.predict(table)
-        self._observe(len(table))
-        return snapshot.runner.predict(snapshot.decoder.columns(table))
+        if len(tables) == 1:
+            _pass_on(predictions, callbacks[0])
+            return
+        for part, on_outcome in zip(cut(predictions, tables), callbacks, strict=True):
+            _pass_on(part, on_outcome)
 
 
-def _kind(item: _Waiting) -> tuple[Snapshot, bool]:
-    """What the items of one call have in common."""
-    return item.snapshot, type(item.table) is dict
-
-
-def _join(tables: list[Table]) -> Table:
-    """One table of several that are all rows, or all columns."""
-    if len(tables) == 1:
-        return tables[0]
-    if isinstance(tables[0], dict):
-        columns = cast("list[Columns]", tables)
-        return {name: np.concatenate([c[name] for c in columns]) for name in columns[0]}
-    return [row for rows in cast("list[Sequence[Row]]", tables) for row in rows]
+def _pass_on(outcome: Outcome, on_outcome: OnOutcome) -> None:
+    """A defect in what one request does with its outcome must not cost the others theirs."""
+    try:
+        on_outcome(outcome)
+    except Exception:
+        log.exception("What came of a request could not be passed on.")

@@ -9,23 +9,19 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from itertools import groupby
+from collections.abc import Callable
 from time import perf_counter
-from typing import cast
 from weakref import WeakKeyDictionary
 
-import numpy as np
-
-from modelyard.scoring.rows.decoder import Columns, Row, RowDecoder, Table, row_count
+from modelyard.scoring.rows.decoder import RowDecoder, Table, row_count
 from modelyard.scoring.runner import (
     Predictions,
     QueuedRunner,
     RunnerAbsentError,
-    RunnerError,
     RunnerLostError,
 )
 from modelyard.serving.model.snapshot import Snapshot
+from modelyard.serving.web.joining import Outcome, cut, join, resolve
 
 _FEW = 8
 """Requests at the same time that are not worth waiting for."""
@@ -35,16 +31,16 @@ _WAIT_SHARE = 0.5
 """A batch waits for its last requests half as long as the last call took, at most."""
 
 
-class _Waiting:
-    """The rows of one request."""
+class _Request:
+    """The rows of one request; `is_alone` when they must not share a call."""
 
-    __slots__ = ("alone", "predictions", "rows", "table")
+    __slots__ = ("is_alone", "predictions", "rows", "table")
 
     def __init__(self, table: Table, predictions: asyncio.Future[Predictions]) -> None:
         self.table = table
         self.rows = row_count(table)
         self.predictions = predictions
-        self.alone = False
+        self.is_alone = False
 
 
 class Collector:
@@ -65,14 +61,14 @@ class Collector:
             runner = snapshot.queued
             assert runner is not None  # or the snapshot would not be asked here
             queue = self._queues[snapshot] = _Queue(runner, snapshot.decoder, self._observe)
-        snapshot.usage.enter()
         predictions = queue.add(table)
+        snapshot.usage.enter()
         predictions.add_done_callback(lambda _: snapshot.usage.leave())
         return predictions
 
 
 class _Queue:
-    """What waits for one runner."""
+    """The requests that wait for one runner."""
 
     def __init__(
         self, runner: QueuedRunner, decoder: RowDecoder, observe: Callable[[int], None]
@@ -81,7 +77,7 @@ class _Queue:
         self._decoder = decoder
         self._observe = observe
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[_Request] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._asked = 0
         self._expected = 0
@@ -90,10 +86,10 @@ class _Queue:
 
     def add(self, table: Table) -> asyncio.Future[Predictions]:
         """Predictions for the rows of `table`, when their turn has come."""
-        item = _Waiting(table, self._loop.create_future())
-        self._waiting.append(item)
+        request = _Request(table, self._loop.create_future())
+        self._waiting.append(request)
         self._pump()
-        return item.predictions
+        return request.predictions
 
     def _wake(self) -> None:
         """A child is idle again, or things have changed otherwise."""
@@ -104,7 +100,9 @@ class _Queue:
         """Ask as many idle children as there is work for; fail everybody when there are none."""
         if not self._runner.is_idle:
             if self._waiting and self._runner.is_absent:
-                self._fail_all()
+                waiting, self._waiting = self._waiting, deque()
+                for request in waiting:
+                    resolve(request.predictions, RunnerAbsentError("no process runs the model"))
         elif len(self._waiting) >= self._expected or self._expected < _FEW:
             self._go()
         elif self._timer is None:
@@ -117,78 +115,58 @@ class _Queue:
             self._timer = None
         while self._waiting and self._runner.is_idle:
             if batch := self._next_batch():
-                self._start(batch)
+                self._ask(batch)
 
-    def _fail_all(self) -> None:
-        waiting, self._waiting = self._waiting, deque()
-        for item in waiting:
-            _fail(item, RunnerAbsentError("no process runs the model"))
-
-    def _next_batch(self) -> list[_Waiting]:
-        """Whoever waits longest, and still waits, up to the rows of one call."""
-        batch: list[_Waiting] = []
+    def _next_batch(self) -> list[_Request]:
+        """Those that wait longest, and are still waited for, up to the rows of one call."""
+        batch: list[_Request] = []
         rows, most = 0, self._runner.batch_rows
         while self._waiting:
-            item = self._waiting[0]
-            if item.predictions.done():  # its deadline has passed, or its client has gone
+            request = self._waiting[0]
+            if request.predictions.done():  # its deadline has passed, or its client has gone
                 self._waiting.popleft()
                 continue
-            rows += item.rows
-            if batch and (rows > most or item.alone):
+            rows += request.rows
+            if batch and (rows > most or request.is_alone):
                 break
             batch.append(self._waiting.popleft())
-            if item.alone:
+            if request.is_alone:
                 break
         return batch
 
-    def _start(self, batch: list[_Waiting]) -> None:
+    def _ask(self, batch: list[_Request]) -> None:
+        """Let an idle child predict for `batch`; whatever fails, each of them gets its outcome."""
+        tables = [request.table for request in batch]
         started = perf_counter()
-        self._observe(sum(item.rows for item in batch))
+        is_done = False
 
-        def done(outcome: Predictions | RunnerError) -> None:
+        def done(outcome: Outcome) -> None:
+            nonlocal is_done
+            if is_done:  # `begin` raised after it had begun
+                return
+            is_done = True
             self._last_call_s = perf_counter() - started
             self._asked -= len(batch)
-            self._end(batch, outcome)
+            if not isinstance(outcome, Exception):
+                for request, part in zip(batch, cut(outcome, tables), strict=True):
+                    resolve(request.predictions, part)
+            elif len(batch) > 1 and not isinstance(outcome, RunnerLostError):
+                self._ask_each_alone(batch)
+            else:
+                for request in batch:
+                    resolve(request.predictions, outcome)
 
         self._asked += len(batch)
-        self._runner.begin(self._join(batch), done)
+        try:
+            columns = join(tables, self._decoder)
+            self._observe(row_count(columns))
+            self._runner.begin(columns, done)
+        except Exception as error:  # noqa: BLE001 - each request gets its own answer
+            done(error)
 
-    def _join(self, batch: list[_Waiting]) -> Columns:
-        """The columns of all of `batch`; one conversion for those that are rows."""
-        tables: list[Columns] = []
-        for is_columns, group in groupby(batch, key=lambda item: isinstance(item.table, dict)):
-            if is_columns:
-                tables += [cast("Columns", item.table) for item in group]
-            else:
-                rows = [row for item in group for row in cast("Sequence[Row]", item.table)]
-                tables.append(self._decoder.columns(rows))
-        if len(tables) == 1:
-            return tables[0]
-        return {name: np.concatenate([t[name] for t in tables]) for name in tables[0]}
-
-    def _end(self, batch: list[_Waiting], outcome: Predictions | RunnerError) -> None:
-        if isinstance(outcome, RunnerError):
-            if len(batch) > 1 and not isinstance(outcome, RunnerLostError):
-                self._ask_each_alone(batch)
-                return
-            for item in batch:
-                _fail(item, outcome)
-            return
-        start = 0
-        for item in batch:
-            end = start + item.rows
-            if not item.predictions.done():
-                item.predictions.set_result(outcome[start:end])
-            start = end
-
-    def _ask_each_alone(self, batch: list[_Waiting]) -> None:
+    def _ask_each_alone(self, batch: list[_Request]) -> None:
         """One request's rows must not cost the others theirs."""
-        for item in reversed(batch):
-            item.alone = True
-            self._waiting.appendleft(item)
+        for request in reversed(batch):
+            request.is_alone = True
+            self._waiting.appendleft(request)
         self._loop.call_soon(self._go)
-
-
-def _fail(item: _Waiting, error: RunnerError) -> None:
-    if not item.predictions.done():
-        item.predictions.set_exception(error)

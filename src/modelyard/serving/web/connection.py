@@ -17,7 +17,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from modelyard.serving.protocols.exchange import HttpResponse
-from modelyard.serving.web.direct import DirectRoute, Entry
+from modelyard.serving.web.direct import Accepted, DirectRoute
 
 _HIGH_WATER_BYTES = 1024 * 1024
 """What may wait for the application. Uvicorn's own 64 KiB pause the reading of a large body, and
@@ -27,7 +27,7 @@ _CLOSED = b"connection: close\r\ncontent-length: "
 
 
 class Connection(HttpToolsProtocol):
-    """See above.
+    """Uvicorn's connection, with the short way of `DirectRoute` in front of it.
 
     Args:
         direct: answers what goes the short way.
@@ -37,7 +37,7 @@ class Connection(HttpToolsProtocol):
     def __init__(self, direct: DirectRoute, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._direct = direct
-        self._entry: Entry | None = None
+        self._accepted: Accepted | None = None
         self._body = b""
         self._keeps_alive = True
         self._is_waiting = False
@@ -59,8 +59,8 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Choose the way."""
-        parser, heads = self.parser, dict(self.headers)
-        if expect := heads.get(b"expect"):
+        parser, headers = self.parser, dict(self.headers)
+        if expect := headers.get(b"expect"):
             self.expect_100_continue = expect.lower() == b"100-continue"
         if (
             not self.expect_100_continue
@@ -70,8 +70,8 @@ class Connection(HttpToolsProtocol):
             and not parser.should_upgrade()
             and not self.flow.write_paused
         ):
-            self._entry = self._direct.enter(self.url, heads)
-            if self._entry is not None:
+            self._accepted = self._direct.accept(self.url, headers)
+            if self._accepted is not None:
                 self._body = b""
                 self._keeps_alive = parser.should_keep_alive() and not self._direct.drain.is_on
                 return
@@ -79,7 +79,7 @@ class Connection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A part of the body."""
-        if self._entry is not None:
+        if self._accepted is not None:
             self._body += body
         elif not self.cycle.response_complete:
             self.cycle.body += body
@@ -89,18 +89,18 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
-        if self._entry is None:
+        if self._accepted is None:
             super().on_message_complete()
         else:
             self._is_waiting = True
-            self._direct.submit(self._entry, self._body, self._reply)
+            self._direct.submit(self._accepted, self._body, self._reply)
 
     # -- what the transport and the server say -----------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Parse; a request that did not come whole goes uvicorn's way."""
         super().data_received(data)
-        is_part = self._entry is not None and not self._is_waiting
+        is_part = self._accepted is not None and not self._is_waiting
         if is_part and not self.transport.is_closing():
             self._decline(is_whole=False)
 
@@ -149,19 +149,23 @@ class Connection(HttpToolsProtocol):
 
     def _reply(self, answer: HttpResponse | None) -> None:
         self._is_waiting = False
-        if self.transport.is_closing() or self.parser is None:
-            self._entry = None  # the client has gone
-        elif answer is None:
-            self._decline(is_whole=True)
-        else:
-            self._write(answer)
+        try:
+            if self.transport.is_closing() or self.parser is None:
+                self._accepted = None  # the client has gone
+            elif answer is None:
+                self._decline(is_whole=True)
+            else:
+                self._write(answer)
+        except Exception:
+            self.transport.abort()  # or the client would wait for an answer that never comes
+            raise
 
     def _write(self, answer: HttpResponse) -> None:
-        entry, self._entry = self._entry, None
-        assert entry is not None  # or there would be nothing to answer
+        accepted, self._accepted = self._accepted, None
+        assert accepted is not None  # or there would be nothing to answer
         body, headers = answer
         parts = [self._direct.head(self.server_state.default_headers, headers)]
-        for name, value in entry.marks:
+        for name, value in accepted[1].id_headers:
             parts += (name, b": ", value, b"\r\n")
         parts.append(_KEPT if self._keeps_alive else _CLOSED)
         parts.append(b"%d\r\n\r\n" % len(body))
@@ -177,7 +181,7 @@ class Connection(HttpToolsProtocol):
 
     def _decline(self, *, is_whole: bool) -> None:
         """Go uvicorn's way with what has come so far."""
-        self._entry = None
+        self._accepted = None
         self._begin_cycle()
         self.cycle.keep_alive = self._keeps_alive
         if self._body:

@@ -8,18 +8,16 @@ runs in this process, an answer. Everything else is declined, and the caller let
 from __future__ import annotations
 
 from functools import partial
-from time import perf_counter
 
 from starlette.types import Scope
 
-from modelyard.scoring.runner import Predictions
-from modelyard.serving.model.holder import Holder
 from modelyard.serving.problem import Headers, Problem
 from modelyard.serving.protocols.body import RequestHeaders
 from modelyard.serving.protocols.exchange import (
     LARGE_BODY_BYTES,
     Addresses,
     Encode,
+    HttpResponse,
     ModelSpec,
     ModelSpecs,
     RequestFormat,
@@ -27,50 +25,35 @@ from modelyard.serving.protocols.exchange import (
 )
 from modelyard.serving.web.batcher import TickBatcher
 from modelyard.serving.web.drain import Drain
-from modelyard.serving.web.metrics import ServingMetrics
+from modelyard.serving.web.joining import Outcome
+from modelyard.serving.web.ledger import Entry, Ledger
 from modelyard.serving.web.outbox import Outbox, Reply
-from modelyard.serving.web.recorder import Recorder
-from modelyard.serving.web.request_id import Marks, RequestIds
 
 _OK = b"HTTP/1.1 200 OK\r\n"
 
-
-class Entry:
-    """A request whose headers promise that it can go the short way."""
-
-    __slots__ = ("form", "label", "marks")
-
-    def __init__(self, form: RequestFormat, label: str, marks: Marks) -> None:
-        self.form = form
-        self.label = label
-        self.marks = marks
+Accepted = tuple[RequestFormat, Entry]
+"""A request whose headers promise that it can go the short way."""
 
 
 class DirectRoute:
-    """See above; used from the event loop's thread only.
+    """Answers whole requests without the ASGI application; used from the event loop's thread only.
 
     Args:
         addresses: which protocol is spoken where.
-        holder: what is served.
-        specs: what a snapshot takes.
+        specs: what is served.
         batcher: scores; where it settles, it has to send what is in `outbox`.
         outbox: keeps answers until they are logged.
-        metrics: counts.
-        recorder: logs.
-        ids: names the requests.
+        ledger: books the requests.
         drain: whether clients should go elsewhere.
     """
 
     def __init__(
         self,
         addresses: Addresses,
-        holder: Holder,
         specs: ModelSpecs,
         batcher: TickBatcher,
         outbox: Outbox,
-        metrics: ServingMetrics,
-        recorder: Recorder,
-        ids: RequestIds,
+        ledger: Ledger,
         drain: Drain,
     ) -> None:
         self.drain = drain
@@ -78,23 +61,19 @@ class DirectRoute:
         self._known = {
             path.encode(): (protocol, _scope(path)) for path, protocol in addresses.fixed.items()
         }
-        self._holder = holder
         self._specs = specs
-        self._max_concurrency = specs.limits.max_concurrency
         self._batcher = batcher
         self._outbox = outbox
-        self._metrics = metrics
-        self._recorder = recorder
-        self._ids = ids
+        self._ledger = ledger
         self._head = b""
         self._head_of: tuple[Headers, Headers] = ([], [])
 
-    def enter(self, url: bytes, heads: RequestHeaders) -> Entry | None:
-        """What is known of a POST with these headers; None when it is declined."""
-        snapshot = self._holder.snapshot
-        if snapshot is None or not snapshot.runs_inline:
+    def accept(self, url: bytes, headers: RequestHeaders) -> Accepted | None:
+        """A POST with these headers, to be submitted when its body is there; None to decline it."""
+        spec = self._specs.current()
+        if spec is None or not spec.snapshot.runs_inline:
             return None
-        length = heads.get(b"content-length")
+        length = headers.get(b"content-length")
         if length is None or int(length) > LARGE_BODY_BYTES:
             return None
         address = self._known.get(url) or self._look_up(url)
@@ -102,32 +81,27 @@ class DirectRoute:
             return None
         protocol, scope = address
         try:
-            form = protocol.format_of(scope, heads)
-            form.body.check_announced(heads)
+            request_format = protocol.format_of(scope, headers)
+            request_format.body.check_announced(headers)
         except Problem:
             return None
-        return Entry(form, protocol.label, self._ids.marks(heads))
+        return request_format, self._ledger.begin(protocol.label, headers)
 
-    def submit(self, entry: Entry, body: bytes, reply: Reply) -> None:
-        """Call `reply`, now or at the end of this tick."""
-        started = perf_counter()
-        snapshot, metrics = self._holder.snapshot, self._metrics
-        if (
-            snapshot is None
-            or not snapshot.runs_inline
-            or metrics.in_flight >= self._max_concurrency
-        ):
+    def submit(self, accepted: Accepted, body: bytes, reply: Reply) -> None:
+        """Call `reply`, now or at the end of this tick; with None when the request is declined."""
+        request_format, entry = accepted
+        spec = self._specs.current()
+        if spec is None or not spec.snapshot.runs_inline or not self._ledger.admit(entry):
             reply(None)
             return
         try:
-            spec = self._specs.of(snapshot)
-            table, encode = entry.form.read(spec, body)
+            table, encode = request_format.read(spec, body)
         except Exception:  # noqa: BLE001 - whatever is wrong is said on the ordinary way
+            self._ledger.release(entry)
             reply(None)
             return
-        metrics.in_flight += 1
-        end = partial(self._end, spec, encode, entry, body, started, reply)
-        self._batcher.submit(snapshot, table, end)
+        end = partial(self._end, spec, encode, entry, body, reply)
+        self._batcher.submit(spec.snapshot, table, end)
 
     def flush(self) -> None:
         """Reply to all that wait for the end of this tick."""
@@ -147,26 +121,20 @@ class DirectRoute:
         encode: Encode,
         entry: Entry,
         body: bytes,
-        started: float,
         reply: Reply,
-        predictions: Predictions | Exception,
+        outcome: Outcome,
     ) -> None:
-        """Answer with `predictions`; decline when there are none that can be written."""
-        metrics = self._metrics
-        metrics.in_flight -= 1
-        if isinstance(predictions, Exception):
-            self._outbox.add(reply, None)
-            return
-        try:
-            answer = encode(spec, predictions)
-        except Exception:  # noqa: BLE001 - the ordinary way comes to the same, and says so
-            self._outbox.add(reply, None)
-            return
-        metrics.prediction(entry.label, 200, perf_counter() - started)
-        metrics.scores.add(spec.snapshot, predictions)
-        self._recorder.add(
-            spec.snapshot, entry.label, entry.marks, len(predictions), body, answer[0]
-        )
+        """Answer; decline when there are no predictions, or they cannot be written or booked."""
+        answer: HttpResponse | None = None
+        if not isinstance(outcome, Exception):
+            try:
+                written = encode(spec, outcome)
+                self._ledger.answered(entry, spec.snapshot, outcome, body, written[0])
+                answer = written
+            except Exception:  # noqa: BLE001, S110 - the ordinary way comes to the same, and says so
+                pass
+        if answer is None:
+            self._ledger.release(entry)
         self._outbox.add(reply, answer)
 
     def _look_up(self, url: bytes) -> tuple[WireProtocol, Scope] | None:

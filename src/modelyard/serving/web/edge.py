@@ -1,6 +1,6 @@
 """The outermost ASGI application: predictions go their own way, all else goes to FastAPI.
 
-Whatever FastAPI answers gets the request's marks and the version of the served model, and is
+Whatever FastAPI answers gets the request's id and the version of the served model, and is
 counted.
 """
 
@@ -16,7 +16,7 @@ from modelyard.serving.protocols.exchange import VERSION_HEADER, Addresses
 from modelyard.serving.web.direct import DirectRoute
 from modelyard.serving.web.metrics import ServingMetrics
 from modelyard.serving.web.predict import PredictRoute
-from modelyard.serving.web.request_id import Marks, RequestIds, log_fields
+from modelyard.serving.web.request_id import IdHeaders, RequestIds, log_fields
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ REQUEST_ID = "request_id"
 
 
 class Edge:
-    """See above.
+    """The server's ASGI application.
 
     Args:
         app: answers everything but predictions.
@@ -60,24 +60,25 @@ class Edge:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        heads = dict(scope["headers"])
-        marks = self._ids.marks(heads)
+        request_headers = dict(scope["headers"])
         protocol = self._addresses.at(scope["path"])
         if protocol is not None:
-            await self._predict(protocol, scope, receive, send, heads, marks)
+            await self._predict(protocol, scope, receive, send, request_headers)
         else:
-            await self._pass_on(scope, receive, send, marks)
+            await self._pass_on(scope, receive, send, self._ids.id_headers(request_headers))
 
-    async def _pass_on(self, scope: Scope, receive: Receive, send: Send, marks: Marks) -> None:
-        fields = log_fields(marks)
+    async def _pass_on(
+        self, scope: Scope, receive: Receive, send: Send, id_headers: IdHeaders
+    ) -> None:
+        fields = log_fields(id_headers)
         if scope["method"] == "HEAD":  # FastAPI knows GET only; uvicorn leaves the body out
             scope = {**scope, "method": "GET"}
         scope.setdefault("state", {})[REQUEST_ID] = fields["request_id"]
 
-        async def send_marked(message: Message) -> None:
+        async def send_identified(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
-                for name, value in marks:
+                for name, value in id_headers:
                     headers[name.decode("ascii")] = value.decode("ascii")
                 if (snapshot := self._holder.snapshot) is not None:
                     headers[VERSION_HEADER.decode()] = snapshot.version.version
@@ -87,7 +88,7 @@ class Edge:
                 self._log(scope["method"], route, message["status"], fields)
             await send(message)
 
-        await self._app(scope, receive, send_marked)
+        await self._app(scope, receive, send_identified)
 
     @staticmethod
     def _log(method: str, route: str, status: int, fields: dict[str, str]) -> None:

@@ -6,20 +6,26 @@ even if the process is killed in that moment, and the system is asked once, not 
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from modelyard.serving.protocols.exchange import HttpResponse
-from modelyard.serving.web.recorder import Recorder
+
+log = logging.getLogger(__name__)
 
 Reply = Callable[[HttpResponse | None], None]
 """Takes the answer of a request, or None when it was declined."""
 
 
 class Outbox:
-    """Used from the event loop's thread only."""
+    """Holds answers; used from the event loop's thread only.
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+    Args:
+        write_log: called before answers are sent; it must not raise.
+    """
+
+    def __init__(self, write_log: Callable[[], None]) -> None:
+        self._write_log = write_log
         self._waiting: list[tuple[Reply, HttpResponse | None]] = []
 
     def add(self, reply: Reply, answer: HttpResponse | None) -> None:
@@ -31,6 +37,9 @@ class Outbox:
         if not self._waiting:
             return
         waiting, self._waiting = self._waiting, []
-        self._recorder.write()
+        self._write_log()
         for reply, answer in waiting:
-            reply(answer)
+            try:
+                reply(answer)
+            except Exception:  # one connection's defect must not cost the others their answers
+                log.exception("An answer could not be sent.")

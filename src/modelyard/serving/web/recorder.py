@@ -1,4 +1,4 @@
-"""Says which version answered which request; the lines of the log of predictions."""
+"""The log of predictions as the server keeps it: lines wait for each other, and share one write."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import logging
 
 from modelyard.prediction_log.record import RecordEncoder
 from modelyard.prediction_log.writer import LogWriter
-from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.protocols.exchange import LARGE_BODY_BYTES
 from modelyard.serving.web.line_limit import LineLimit
-from modelyard.serving.web.request_id import Marks
 from modelyard.settings import ServingSettings
 
 log = logging.getLogger(__name__)
@@ -19,18 +17,25 @@ _SECONDS_A_DAY = 86_400
 
 
 class Recorder:
-    """Makes lines, and writes many at once. Used from the event loop's thread only.
+    """Holds lines until they are written. Used from the event loop's thread only.
 
     Args:
         writer: None: nothing is logged.
         with_contents: requests and answers too.
+
+    Attributes:
+        encoder: makes the lines; None when nothing is logged.
+        pending: lines to be written, which has to happen before their answers go out.
+        written: lines that were written so far.
+        lost: lines that could not be written.
     """
 
     def __init__(self, writer: LogWriter | None, *, with_contents: bool) -> None:
         self._writer = writer
-        self._encode = RecordEncoder(LARGE_BODY_BYTES if with_contents else 0).encode
-        self._lines: list[bytes] = []
         self._complaints = LineLimit(1)
+        content_bytes = LARGE_BODY_BYTES if with_contents else 0
+        self.encoder = None if writer is None else RecordEncoder(content_bytes)
+        self.pending: list[bytes] = []
         self.written = 0
         self.lost = 0
 
@@ -47,33 +52,14 @@ class Recorder:
         writer.prepare()
         return cls(writer, with_contents=settings.prediction_log == "full")
 
-    def add(
-        self,
-        snapshot: Snapshot,
-        label: str,
-        marks: Marks,
-        rows: int,
-        request: bytes,
-        answer: bytes,
-    ) -> None:
-        """Remember a prediction until `write`, which has to come before its answer goes out."""
-        if self._writer is None:
-            return
-        version = snapshot.version
-        trace = marks[1][1].split(b"-")[1] if len(marks) > 1 else b""
-        line = self._encode(
-            version.name, version.version, label, marks[0][1], trace, rows, request, answer
-        )
-        self._lines.append(line)
-
     def write(self) -> None:
-        """Write what was added since; what cannot be written is counted, and lost."""
-        if not self._lines or self._writer is None:
+        """Write what is pending; what cannot be written is counted, and lost."""
+        if not self.pending or self._writer is None:
             return
-        lines, self._lines = self._lines, []
+        lines, self.pending = self.pending, []
         try:
             self._writer.append(lines[0] if len(lines) == 1 else b"".join(lines))
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - answers wait for this, and go out in any case
             self.lost += len(lines)
             if self._complaints.admit("") is not None:
                 log.warning("%d predictions could not be logged so far: %s", self.lost, error)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Mapping
 from itertools import count
+
+from modelyard.serving.protocols.body import RequestHeaders
 
 HEADER = b"x-request-id"
 TRACE_HEADER = b"traceparent"
-Marks = list[tuple[bytes, bytes]]
-"""Headers that an answer carries back; the first one is the request's id."""
+IdHeaders = list[tuple[bytes, bytes]]
+"""Headers that an answer carries back: the request's id, then its trace if it belongs to one."""
 
 _sane = re.compile(rb"[A-Za-z0-9._~+/=-]{1,128}").fullmatch
 _trace = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -27,20 +28,25 @@ class RequestIds:
         self._prefix = secrets.token_hex(6).encode()
         self._numbers = count(1)
 
-    def marks(self, heads: Mapping[bytes, bytes]) -> Marks:
-        """The marks of the request with these headers, by their names in lower case."""
-        request_id = heads.get(HEADER)
+    def id_headers(self, headers: RequestHeaders) -> IdHeaders:
+        """What identifies the request with these headers."""
+        request_id = headers.get(HEADER)
         if request_id is None or not _sane(request_id):
             request_id = b"%b-%x" % (self._prefix, next(self._numbers))
-        trace = heads.get(TRACE_HEADER)
+        trace = headers.get(TRACE_HEADER)
         if trace is not None and _trace.fullmatch(trace):
             return [(HEADER, request_id), (TRACE_HEADER, trace)]
         return [(HEADER, request_id)]
 
 
-def log_fields(marks: Marks) -> dict[str, str]:
-    """The marks as fields of a log line."""
-    fields = {"request_id": marks[0][1].decode("ascii")}
-    if len(marks) > 1:
-        fields["trace_id"] = marks[1][1].split(b"-")[1].decode("ascii")
+def trace_id(id_headers: IdHeaders) -> bytes:
+    """The id of the request's trace; empty when it belongs to none."""
+    return id_headers[1][1].split(b"-")[1] if len(id_headers) > 1 else b""
+
+
+def log_fields(id_headers: IdHeaders) -> dict[str, str]:
+    """What identifies a request as fields of a log line."""
+    fields = {"request_id": id_headers[0][1].decode("ascii")}
+    if trace := trace_id(id_headers):
+        fields["trace_id"] = trace.decode("ascii")
     return fields

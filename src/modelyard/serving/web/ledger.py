@@ -1,0 +1,126 @@
+"""Where every request for predictions is booked, whichever way it takes through the server.
+
+An entry begins with a request's headers, may be admitted, and ends with an answer or a refusal.
+What it holds of the server is given back when it ends, whatever is raised on the way.
+"""
+
+from __future__ import annotations
+
+from time import perf_counter
+
+from modelyard.scoring.runner import Predictions
+from modelyard.serving.model.snapshot import Snapshot
+from modelyard.serving.protocols.body import RequestHeaders
+from modelyard.serving.web.metrics import ServingMetrics
+from modelyard.serving.web.recorder import Recorder
+from modelyard.serving.web.request_id import IdHeaders, RequestIds, trace_id
+
+_OK = 200
+
+
+class Entry:
+    """One request for predictions, from its headers to its answer."""
+
+    __slots__ = ("id_headers", "is_admitted", "label", "started")
+
+    def __init__(self, label: str, id_headers: IdHeaders) -> None:
+        self.label = label
+        self.id_headers = id_headers
+        self.started = perf_counter()
+        self.is_admitted = False
+
+
+class Ledger:
+    """Names, counts, times and logs requests. Used from the event loop's thread only.
+
+    Args:
+        ids: names the requests.
+        metrics: has the counts.
+        recorder: writes the log of predictions.
+        max_concurrency: requests that are admitted at the same time.
+    """
+
+    def __init__(
+        self, ids: RequestIds, metrics: ServingMetrics, recorder: Recorder, max_concurrency: int
+    ) -> None:
+        self._ids = ids
+        self._metrics = metrics
+        self._recorder = recorder
+        self._max_concurrency = max_concurrency
+
+    def begin(self, label: str, headers: RequestHeaders) -> Entry:
+        """The entry of a request with these headers, to the address `label`."""
+        return Entry(label, self._ids.id_headers(headers))
+
+    def admit(self, entry: Entry) -> bool:
+        """Whether there is room for the request; what it takes is held until the entry ends."""
+        metrics = self._metrics
+        if metrics.in_flight >= self._max_concurrency:
+            return False
+        metrics.in_flight += 1
+        entry.is_admitted = True
+        return True
+
+    def release(self, entry: Entry) -> None:
+        """Give back what the request holds; the second time changes nothing."""
+        if entry.is_admitted:
+            entry.is_admitted = False
+            self._metrics.in_flight -= 1
+
+    def answered(
+        self,
+        entry: Entry,
+        snapshot: Snapshot,
+        predictions: Predictions,
+        request: bytes,
+        answer: bytes,
+    ) -> None:
+        """Book an answer and end the entry; `write_log` has to follow before the answer goes out.
+
+        Whatever this raises, the entry is released and nothing else is booked.
+
+        Args:
+            entry: the request's.
+            snapshot: what answered.
+            predictions: what it answered.
+            request: the request's body.
+            answer: the answer's body.
+        """
+        metrics, recorder = self._metrics, self._recorder
+        if entry.is_admitted:
+            entry.is_admitted = False
+            metrics.in_flight -= 1
+        line = None
+        if recorder.encoder is not None:
+            version, id_headers = snapshot.version, entry.id_headers
+            line = recorder.encoder.encode(
+                version.name,
+                version.version,
+                entry.label,
+                id_headers[0][1],
+                trace_id(id_headers) if len(id_headers) > 1 else b"",
+                len(predictions),
+                request,
+                answer,
+            )
+        metrics.scores.add(snapshot, predictions)
+        if line is not None:
+            recorder.pending.append(line)
+        metrics.prediction(entry.label, _OK, perf_counter() - entry.started)
+
+    def write_log(self) -> None:
+        """Write to the log what was answered since the last time."""
+        self._recorder.write()
+
+    def refused(self, entry: Entry, status: int, kind: str = "") -> None:
+        """Book a request that gets no predictions, and end its entry.
+
+        Args:
+            entry: the request's.
+            status: the status that it is answered with.
+            kind: why; empty where nobody is there any more to be refused.
+        """
+        self.release(entry)
+        if kind:
+            self._metrics.refusal(kind)
+        self._metrics.prediction(entry.label, status, perf_counter() - entry.started)
