@@ -1,4 +1,4 @@
-"""What goes wrong in training is said in a sentence, and nothing half done is registered."""
+"""A failure of training is explained in a sentence, and nothing half done is registered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said before the first epoch."""
+"""What is shown before the first epoch, and which runs are alike."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def write_package(
     """Write a model version into `folder`; returns the sha256 of its manifest.
 
     Args:
-        profile: text of `baseline.json`, which an empty one leaves out.
+        profile: the data profile (`profile.py`); an empty one is left out.
     """
     mlflow.onnx.save_model(
         graph,

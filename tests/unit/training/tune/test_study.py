@@ -35,7 +35,7 @@ def test_an_interrupted_search_goes_on_and_its_last_trial_is_tried_again(tmp_pat
     lost = study.ask()
     lost.set_user_attr(RUN_ATTRIBUTE, "lost-run")
     value = a_value(lost)  # and the process dies here
-    assert find_interrupted_search(tmp_path, "key") is None  # somebody is at work on it
+    assert find_interrupted_search(tmp_path, "key") is None  # its run is still at work
     kept.release()
 
     again = find_interrupted_search(tmp_path, "key")
@@ -48,7 +48,7 @@ def test_an_interrupted_search_goes_on_and_its_last_trial_is_tried_again(tmp_pat
     over = study.get_trials(states=(TrialState.COMPLETE,))
     values = [trial.params["x"] for trial in over]
     assert values[2] == value
-    assert len(set(values)) == len(values) == 4  # the sampler does not begin anew
+    assert len(set(values)) == len(values) == 4  # the sampler does not repeat itself
     again.taken_over_by("second")
     again.release()
     third = find_interrupted_search(tmp_path, "key")
