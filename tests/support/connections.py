@@ -143,3 +143,17 @@ def one(server: Server, *pieces: bytes) -> tuple[Answer, list[str]]:
 
 
 GOOD = request(ROW)
+
+
+async def busy(wire: Wire, connections: int) -> list[Ends]:
+    """Connections that asked together, so that what they ask next waits for the tick's end."""
+    ends = [await wire.connect() for _ in range(connections)]
+    for _, writer in ends:  # so that the server has met them all
+        writer.write(GOOD)
+    for reader, _ in ends:
+        await read_answer(reader)
+    for connection in wire.connections:
+        connection.data_received(GOOD)
+    for reader, _ in ends:
+        await read_answer(reader)
+    return ends

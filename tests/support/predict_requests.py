@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from modelyard.prediction_log.search import log_files
 from support.models.toy import ROW
 from support.protocol_requests import strict_json
 from support.serving_app import Server
@@ -39,3 +40,9 @@ def check_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
     assert problem["status"] == status
     assert problem["instance"] == answer.headers["x-request-id"]
     return problem
+
+
+def log_of(server: Server) -> list[dict[str, Any]]:
+    """Every line of the server's log of predictions."""
+    text = "".join(path.read_text() for path in log_files(server.folder / "predictions"))
+    return [json.loads(line) for line in text.split("\n") if line]

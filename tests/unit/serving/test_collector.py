@@ -206,3 +206,76 @@ def test_when_nothing_runs_the_model_everybody_is_told():
             await queue.add(rows(1))
 
     run(model, work)
+
+
+class FaultyModel(Model):
+    """Raises where it is asked for the amount 2, before or after it has begun."""
+
+    def __init__(self, *, has_begun: bool) -> None:
+        super().__init__()
+        self._has_begun = has_begun
+
+    def begin(self, columns, done) -> None:
+        is_faulty = 2 in columns["amount"]
+        if not is_faulty or self._has_begun:
+            super().begin(columns, done)
+        if is_faulty:
+            raise ArithmeticError("cannot be asked")
+
+
+@pytest.mark.parametrize("has_begun", [False, True])
+def test_a_call_that_cannot_be_made_costs_only_the_request_that_causes_it(has_begun: bool):
+    model = FaultyModel(has_begun=has_begun)
+
+    async def work(queue: _Queue) -> None:
+        queue.add(rows(0))
+        futures = [queue.add(rows(n)) for n in (1, 2, 3)]
+        for _ in range(10):
+            if model.asked:
+                model.answer()
+            await asyncio.sleep(0)
+        assert (await futures[0]).tolist() == [1]
+        with pytest.raises(ArithmeticError, match="cannot be asked"):
+            await futures[1]
+        assert (await futures[2]).tolist() == [3]
+        assert queue._asked == 0
+
+    run(model, work)
+
+
+def test_a_count_that_fails_costs_only_the_request_that_causes_it():
+    model = Model()
+    fails = [False, True, True, False]  # the first call, that of both, those of each
+
+    def observe(_: int) -> None:
+        if fails.pop(0):
+            raise ArithmeticError
+
+    async def main() -> None:
+        queue = _Queue(model, DECODER, observe)
+        queue.add(rows(0))
+        futures = [queue.add(rows(n)) for n in (1, 2)]
+        model.answer()
+        with pytest.raises(ArithmeticError):
+            await futures[0]
+        model.answer()
+        assert (await futures[1]).tolist() == [2]
+
+    asyncio.run(main())
+
+
+def test_a_table_that_cannot_be_joined_fails_alone():
+    model = Model()
+
+    async def work(queue: _Queue) -> None:
+        queue.add(rows(0))
+        futures = [queue.add(table) for table in (rows(1), {"amount": np.ones(1)}, rows(3))]
+        for _ in range(10):
+            if model.asked:
+                model.answer()
+            await asyncio.sleep(0)
+        assert (await futures[0]).tolist() == [1]
+        assert (await futures[1]).tolist() == [1]  # alone it is what the model makes of it
+        assert (await futures[2]).tolist() == [3]
+
+    run(model, work)

@@ -19,9 +19,9 @@ from modelyard.serving.web.request_id import HEADER
 from support.connections import (
     GOOD,
     Answer,
-    Ends,
     Wire,
     amounts,
+    busy,
     one,
     over_the_wire,
     read_answer,
@@ -52,20 +52,6 @@ def failing(server: Server) -> Server:
     assert snapshot is not None
     server.holder.replace(replace(snapshot, runner=Failing()))
     return server
-
-
-async def busy(wire: Wire, connections: int) -> list[Ends]:
-    """Connections that asked together, so that what they ask next waits for the tick's end."""
-    ends = [await wire.connect() for _ in range(connections)]
-    for _, writer in ends:  # so that the server has met them all
-        writer.write(GOOD)
-    for reader, _ in ends:
-        await read_answer(reader)
-    for connection in wire.connections:
-        connection.data_received(GOOD)
-    for reader, _ in ends:
-        await read_answer(reader)
-    return ends
 
 
 @pytest.mark.parametrize("place", [1, 30, GOOD.index(b"\r\n\r\n") + 2, len(GOOD) - 60, -1])

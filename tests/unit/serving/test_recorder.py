@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import base64
 import json
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pyarrow as pa
 
-from modelyard.prediction_log.search import log_files
 from support.models.toy import ROW
+from support.predict_requests import log_of
 from support.protocol_requests import ARROW, V2, arrow_stream, lists_of, post, rows_of, tensors
 from support.serving_app import MakeServer, Server
 
 ROWS = rows_of(1, 2.5, 3)
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-
-
-def logged(folder: Path) -> list[dict[str, Any]]:
-    text = "".join(path.read_text() for path in log_files(folder))
-    return [json.loads(line) for line in text.split("\n") if line]
-
-
-def log_of(server: Server) -> list[dict[str, Any]]:
-    return logged(server.folder / "predictions")
 
 
 def check_one(server: Server, answer: httpx.Response, path: str, rows: int) -> dict[str, Any]:

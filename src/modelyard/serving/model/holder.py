@@ -30,16 +30,21 @@ class Holder:
 
 
 def _retire(old: Snapshot) -> None:
-    # closing may take a while; no request waits for it
-    thread = threading.Thread(target=_close, args=(old,), name="close-model", daemon=True)
-    old.usage.retire(thread.start)
-
-
-def _close(old: Snapshot) -> None:
+    """Close `old` as soon as no request holds it; no request waits for that."""
     version = old.version.version
-    try:
-        old.runner.close()
-    except Exception:
-        log.exception("Version %s was retired and could not be closed.", version)
-    else:
-        log.debug("Version %s is retired.", version)
+
+    def close() -> None:
+        try:
+            old.runner.close()
+        except Exception:
+            log.exception("Version %s was retired and could not be closed.", version)
+        else:
+            log.debug("Version %s is retired.", version)
+
+    def close_in_thread() -> None:
+        try:
+            threading.Thread(target=close, name="close-model", daemon=True).start()
+        except RuntimeError:  # the last request that held it must not pay for that
+            log.exception("Version %s was retired, and no thread can be started.", version)
+
+    old.usage.retire(close_in_thread)
