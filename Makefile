@@ -2,7 +2,7 @@
 SHELL := bash
 .DEFAULT_GOAL := help
 .PHONY: help demo doctor up down rollout train promote rollback status versions history trace reproduce \
-        check format generated test unit integration stack soak bench engine lock clean
+        check format generated test unit integration stack soak bench bench-instructions engine lock clean
 
 # A variable that is empty counts as not set, as everywhere.
 PYTHON := $(or $(PYTHON),$(shell command -v python3.11 || command -v python3))
@@ -19,7 +19,7 @@ TORCH_SOURCE = $(if $(WHEELS),--find-links $(WHEELS),--extra-index-url $(TORCH_I
 export GIT_COMMIT := $(or $(GIT_COMMIT),$(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null))
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # -- the stack ------------------------------------------------------------------------------------
 
@@ -103,6 +103,9 @@ soak: .venv/.ready ## faults and rollouts on the real engine at full size (a qua
 
 bench: .venv/.ready ## speed beside peers and limits, into benchmarks/README.md (a quarter of an hour)
 	$(BIN)/python -W ignore -m benchmarks.serving
+
+bench-instructions: .venv/.ready ## instructions of a request, against BASE or the commit before: at most 3 % more
+	@$(BIN)/python -W ignore -m benchmarks.instructions $(if $(BASE),--base $(BASE)) $(ARGS)
 
 engine: ## a Docker engine on a Debian machine without a container registry (root)
 	ci/docker/engine.sh up

@@ -32,7 +32,7 @@ from benchmarks.serving.places import PEERS, ROOT, STATE
 from modelyard.config import validate
 from modelyard.contract import FILE_NAME as CONTRACT_FILE
 from modelyard.registry import write_manifest
-from modelyard.training.experiment import read_experiment
+from modelyard.training.experiment import Experiment, read_experiment
 from modelyard.training.package.export import export_model
 from modelyard.training.package.folder import signature_of, write_package, write_pipeline_package
 from modelyard.training.package.sklearn_model import SklearnModel, feature_table
@@ -67,11 +67,12 @@ def make_models() -> Models:
     experiment = read_experiment(ROOT / "configs" / "train-smoke.yaml")
     project = find_project(experiment.project)
     split, bulk = _data(project, folder / "data.parquet", experiment.sample_rows or 0)
-    config = validate(project.fit_config, experiment.fit, "fit")
-    network = project.fit(split, config, FitContext(seed=experiment.seed))
-    assert isinstance(network, FittedModel)
+    network = _fit_network(experiment, project, split)
     forest = SklearnModel(_fit_forest(split.train, project, experiment.seed), project.contract)
-    _write(folder, project, split, network, forest)
+    _write_small(folder / "small", project, network)
+    parts = numpy_form.write(folder / "small", network)
+    _write_pyfunc(folder / "small" / "numpy", "sklearn_pyfunc", parts, project)
+    _write_forest(folder, project, split, forest)
     sample = split.test.head(SAMPLE_ROWS)
     names = list(project.contract.names)
     expected = {}
@@ -81,11 +82,28 @@ def make_models() -> Models:
     return Models(folder, sample.select(names).to_dicts(), bulk.select(names), expected)
 
 
+def make_small_models(folder: Path) -> Path:
+    """Fit the small network and write `onnx` and `pyfunc` into `folder`, which is returned."""
+    folder.mkdir(parents=True)
+    experiment = read_experiment(ROOT / "configs" / "train-smoke.yaml")
+    project = find_project(experiment.project)
+    split, _ = _data(project, folder / "data.parquet", experiment.sample_rows or 0)
+    _write_small(folder, project, _fit_network(experiment, project, split))
+    return folder
+
+
 def _data(project: Project, path: Path, sample_rows: int) -> tuple[Split, pl.DataFrame]:
     assert project.generate is not None
     project.generate(path)
     data = project.load(path)
     return project.split(data.head(sample_rows)), data.tail(BULK_ROWS)
+
+
+def _fit_network(experiment: Experiment, project: Project, split: Split) -> FittedModel:
+    config = validate(project.fit_config, experiment.fit, "fit")
+    network = project.fit(split, config, FitContext(seed=experiment.seed))
+    assert isinstance(network, FittedModel)
+    return network
 
 
 def _fit_forest(train: pl.DataFrame, project: Project, seed: int) -> Pipeline:
@@ -100,18 +118,14 @@ def _fit_forest(train: pl.DataFrame, project: Project, seed: int) -> Pipeline:
     )
 
 
-def _write(
-    folder: Path, project: Project, split: Split, network: FittedModel, forest: SklearnModel
-) -> None:
+def _write_small(folder: Path, project: Project, network: FittedModel) -> None:
+    write_package(folder / "onnx", network.to_onnx(), project.contract, **_IDS)
+    graph = {"graph": str(folder / "onnx" / "model.onnx")}
+    _write_pyfunc(folder / "pyfunc", "onnx_pyfunc", graph, project)
+
+
+def _write_forest(folder: Path, project: Project, split: Split, forest: SklearnModel) -> None:
     contract = project.contract
-    graph = network.to_onnx()
-    write_package(folder / "small" / "onnx", graph, contract, **_IDS)
-    small = folder / "small"
-    _write_pyfunc(
-        small / "pyfunc", "onnx_pyfunc", {"graph": str(small / "onnx" / "model.onnx")}, project
-    )
-    parts = numpy_form.write(small, network)
-    _write_pyfunc(small / "numpy", "sklearn_pyfunc", parts, project)
     columns = project.columns(split.test)
     compiled = export_model(forest, contract, columns, forest.predict(columns))
     if compiled.graph is not None:

@@ -69,7 +69,12 @@ def running_registry() -> Iterator[Registry]:
     command = [sys.executable, "-m", "mlflow", "server", "--host=127.0.0.1", f"--port={port}"]
     command += ["--workers=1", f"--backend-store-uri=sqlite:///{folder / 'mlflow.db'}"]
     command += ["--serve-artifacts", f"--artifacts-destination={folder / 'artifacts'}"]
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    quiet = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    }
     os.environ.update(quiet)
     server = RunningServer(Program("registry", command, quiet), core=CLIENT_CORE)
     probe = f"{url}/api/2.0/mlflow/experiments/search?max_results=1"
