@@ -16,7 +16,9 @@ from pathlib import Path
 import pytest
 
 from modelyard.logs import JsonLines, PlainLines, configure_logs
+from modelyard.serving.probe import DEFAULT_PORT
 from modelyard.serving.server import main
+from modelyard.settings import ServingSettings
 
 SERVE = [sys.executable, "-m", "modelyard.serving"]
 PROBE = [sys.executable, "-m", "modelyard.serving.probe"]
@@ -116,6 +118,10 @@ def test_the_probe_asks_for_its_path(status: str, code: int):
         thread.join()
     assert done.returncode == code
     assert asked == [f"GET {'/health' if code else '/livez'} HTTP/1.1"]
+
+
+def test_the_probe_and_the_server_have_one_default_port():
+    assert ServingSettings.model_fields["port"].default == DEFAULT_PORT
 
 
 def test_the_probe_says_when_nobody_answers():
