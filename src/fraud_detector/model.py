@@ -25,7 +25,7 @@ from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardSc
 from torch import Tensor, nn
 
 from fraud_detector.contract import CONTRACT, MERCHANT_CATEGORIES, TARGET
-from modelyard.scoring.runner import Columns
+from modelyard.scoring.column import Columns
 from modelyard.training.data.stream import Moments
 from modelyard.training.fit.loop import LoopConfig, fit_network
 from modelyard.training.package.onnx_export import encode_category, export_network, normalise

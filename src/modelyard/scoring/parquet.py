@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from modelyard.contract import Contract, OutputKind
 from modelyard.errors import DataError, did_you_mean
 from modelyard.scoring.bundle import Bundle
+from modelyard.scoring.column import EncodedStrings
 from modelyard.scoring.rows.columns import RawColumn, check_columns
-from modelyard.scoring.rows.encoded import Encoded
 from modelyard.scoring.rows.faults import Fault, RowsRefusedError
 from modelyard.scoring.runner import RunnerError
 
@@ -165,7 +165,7 @@ def _raw_column(column: Any, name: str, start: int) -> RawColumn:
     if any(test(kind) for test in texts):
         if not pa.types.is_dictionary(column.type):
             column = column.cast(pa.large_string()).dictionary_encode()
-        return Encoded(column.dictionary.to_pylist(), column.indices.to_numpy())
+        return EncodedStrings(column.dictionary.to_pylist(), column.indices.to_numpy())
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     numbers = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)

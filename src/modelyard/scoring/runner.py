@@ -11,8 +11,7 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
-Columns = Mapping[str, npt.NDArray[Any]]
-"""Feature name → array [n]: float64, int64, bool, or object for strings."""
+from modelyard.scoring.column import Column
 
 Predictions = npt.NDArray[Any]
 
@@ -36,7 +35,7 @@ class Runner(Protocol):
     def description(self) -> str:
         """What runs the model, for `/model`."""
 
-    def predict(self, columns: Columns) -> Predictions:
+    def predict(self, columns: Mapping[str, Column]) -> Predictions:
         """One prediction a row: shape `[n]`, or `[n, classes]` for class probabilities.
 
         Raises:
@@ -74,7 +73,7 @@ class QueuedRunner(Protocol):
 
     def begin(
         self,
-        columns: Columns,
+        columns: Mapping[str, Column],
         done: Callable[[Predictions | RunnerError], None],
     ) -> None:
         """Predict; `done` is called with what comes of it, in this event loop."""

@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from modelyard.config import Frozen, explain
 from modelyard.contract import Contract
 from modelyard.errors import ConfigError
-from modelyard.scoring.runner import Columns
+from modelyard.scoring.column import Columns
 
 if TYPE_CHECKING:
     from modelyard.training.tensors import RowSource, Tensors  # torch, which not all projects use

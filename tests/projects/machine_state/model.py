@@ -13,7 +13,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import Tensor, nn
 
 from machine_state.contract import CONTRACT, SITES
-from modelyard.scoring.runner import Columns
+from modelyard.scoring.column import Columns
 from modelyard.training.data.stream import Moments
 from modelyard.training.fit.loop import LoopConfig, fit_network
 from modelyard.training.judge.metrics import class_index

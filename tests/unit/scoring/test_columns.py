@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from modelyard.contract import Contract
-from modelyard.scoring.rows.columns import Encoded, RawColumn, check_columns
+from modelyard.scoring.column import EncodedStrings
+from modelyard.scoring.rows.columns import RawColumn, check_columns
 from modelyard.scoring.rows.faults import Fault, RowsRefusedError
 from support.models.toy import CONTRACT
 from unit.scoring.test_decoder import WIDE
@@ -98,7 +99,7 @@ def test_a_dictionary_is_judged_by_the_values_that_rows_have(contract: Contract)
     for feature in contract.features:
         given: dict[str, RawColumn] = {n: [v] * 3 for n, v in contract.example.items()}
         for codes in ([0, 0, 0], [0, 1, 0]):
-            given[feature.name] = Encoded([good, bad], np.array(codes))
+            given[feature.name] = EncodedStrings([good, bad], np.array(codes))
             expected = [text for code in codes if (text := feature.fault([good, bad][code]))]
             found = faults(contract, given)
             if feature.type.dtype == "object":

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from modelyard.contract import Contract
+from modelyard.scoring.column import EncodedStrings
 from modelyard.scoring.onnx.categories import take_encoders
 from modelyard.scoring.onnx.protobuf import ProtobufError, fields, message
 from modelyard.scoring.onnx.runner import OnnxModel, OnnxRunner
-from modelyard.scoring.rows.encoded import Encoded
 from support.models.toy import save_graph
 
 WORDS = ("grün", "blau", "", "a longer word of 25 bytes", "日本")
@@ -79,8 +79,8 @@ def test_the_answers_are_those_of_the_whole_graph(model: Path, words: list[str])
     (expected,) = whole.run(["answer"], {"word": strings, "amount": amounts})
     runner = OnnxRunner(OnnxModel(model), CONTRACT)
     values = sorted(set(words))
-    encoded = Encoded(values, np.array([values.index(word) for word in words], np.uint8))
-    for column in (strings, encoded.as_column()):
+    encoded = EncodedStrings(values, np.array([values.index(word) for word in words], np.uint8))
+    for column in (strings, encoded):
         assert runner.predict({"word": column, "amount": amounts}).tolist() == expected.tolist()
 
 
@@ -208,7 +208,7 @@ def test_many_rows_are_answered_as_few_are(model: Path):
     codes = np.arange(rows) % len(WORDS)
     words = np.array(WORDS, object)[codes]
     amounts = np.arange(rows, dtype=np.float64)
-    together = runner.predict({"word": Encoded(WORDS, codes).as_column(), "amount": amounts})
+    together = runner.predict({"word": EncodedStrings(WORDS, codes), "amount": amounts})
     one_by_one = [
         runner.predict({"word": words[at : at + 1], "amount": amounts[at : at + 1]})[0]
         for at in (*range(0, rows, 977), 8191, 8192, rows - 1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelyard.scoring.rows.encoded import Encoded
+from modelyard.scoring.column import EncodedStrings
 from modelyard.serving.protocols import arrow_text
 from modelyard.serving.protocols.arrow_text import read_texts
 
@@ -27,7 +27,7 @@ def test_repeated_texts_become_codes(values: list[str], seed: int, dtype: str):
     found = read_texts(*column(texts, dtype))
     assert found.tolist() == texts
     if max(len(value.encode()) for value in values) <= 32:
-        assert isinstance(found, Encoded)
+        assert isinstance(found, EncodedStrings)
         assert sorted(found.values) == sorted(set(texts))
 
 
@@ -46,14 +46,14 @@ def test_texts_whose_hashes_meet_stay_apart(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(arrow_text, "_HASH_BITS", 2)
     texts = random.Random(1).choices(["a", "b", "c", "d", "e"], k=1000)
     found = read_texts(*column(texts))
-    assert isinstance(found, Encoded)
+    assert isinstance(found, EncodedStrings)
     assert found.tolist() == texts
 
 
 def test_a_value_that_comes_late_is_seen():
     texts = ["usual"] * 5000 + ["late"]
     found = read_texts(*column(texts))
-    assert isinstance(found, Encoded)
+    assert isinstance(found, EncodedStrings)
     assert found.tolist() == texts
 
 
@@ -76,15 +76,3 @@ def test_what_is_not_utf8_is_refused(rows: int):
     data = b"\xff\xfe" * rows
     with pytest.raises(UnicodeDecodeError):
         read_texts(memoryview(data), np.arange(0, 2 * rows + 1, 2))
-
-
-def test_an_encoded_column_stands_for_its_strings():
-    encoded = Encoded(["a", "b"], np.array([1, 0, 1]))
-    assert len(encoded) == 3
-    assert encoded.tolist() == ["b", "a", "b"]
-    assert encoded[1:].tolist() == ["a", "b"]
-    assert encoded.dtype == object
-    joined = np.concatenate([encoded.as_column(), np.array(["c"], object)])
-    assert joined.tolist() == ["b", "a", "b", "c"]
-    with pytest.raises(ValueError, match="no array of strings"):
-        np.array(encoded, copy=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from time import perf_counter
@@ -17,7 +17,8 @@ from modelyard.scoring.child.channel import Channel
 from modelyard.scoring.child.pool import ChildPool
 from modelyard.scoring.child.process import ChildProcess, predictions
 from modelyard.scoring.child.supervision import Pace
-from modelyard.scoring.runner import Columns, Predictions, RunnerError, RunnerLostError
+from modelyard.scoring.column import Column
+from modelyard.scoring.runner import Predictions, RunnerError, RunnerLostError
 
 _LARGEST_PART_ROWS = 8192
 _FULL_SHARE = 0.9
@@ -98,7 +99,7 @@ class ChildRunner:
 
     # -- for threads -----------------------------------------------------------------------------
 
-    def predict(self, columns: Columns) -> Predictions:
+    def predict(self, columns: Mapping[str, Column]) -> Predictions:
         """One prediction a row, blocking; many rows go in parts, between which others get a turn.
 
         Raises:
@@ -113,7 +114,7 @@ class ChildRunner:
             start = end
         return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
-    def _predict_part(self, columns: Columns) -> Predictions:
+    def _predict_part(self, columns: Mapping[str, Column]) -> Predictions:
         rows = len(columns[self._names[0]])
         child = self._pool.free(self._limits.call_s)
         started = perf_counter()
@@ -149,7 +150,7 @@ class ChildRunner:
         """Whether there is no child, and none is being started."""
         return self._pool.is_empty
 
-    def begin(self, columns: Columns, done: PredictionsCallback) -> None:
+    def begin(self, columns: Mapping[str, Column], done: PredictionsCallback) -> None:
         """Let an idle child predict; `done` is called with the predictions or the error."""
         child, channel = next(item for item in self._channels.items() if item[1].is_idle)
         rows = len(columns[self._names[0]])

@@ -14,6 +14,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from modelyard.scoring.column import Column
+
 _LENGTH = struct.Struct("<I")
 HEAD_BYTES = _LENGTH.size
 MAX_MESSAGE_BYTES = 2**30
@@ -62,7 +64,7 @@ class Bound(msgspec.Struct, tag=True, array_like=True):
     """Ready for questions."""
 
 
-class Column(msgspec.Struct, array_like=True):
+class PackedColumn(msgspec.Struct, array_like=True):
     """One column: its bytes, or its strings when the dtype is object."""
 
     dtype: str
@@ -73,7 +75,7 @@ class Ask(msgspec.Struct, tag=True, array_like=True):
     """Predict for `rows` rows."""
 
     rows: int
-    columns: list[Column]
+    columns: list[PackedColumn]
 
 
 class Answer(msgspec.Struct, tag=True, array_like=True):
@@ -156,7 +158,7 @@ def _receive_exactly(end: Readable, size: int) -> bytearray | None:
     return data
 
 
-def ask(columns: Mapping[str, Array], names: Sequence[str]) -> Ask:
+def ask(columns: Mapping[str, Column], names: Sequence[str]) -> Ask:
     """The question for `columns`, each of shape [n], in the order of `names`."""
     packed = []
     for name in names:
@@ -164,7 +166,7 @@ def ask(columns: Mapping[str, Array], names: Sequence[str]) -> Ask:
         is_text = column.dtype.kind == "O"
         # an array's own memory: encoding copies it once
         data: Any = column.tolist() if is_text else np.ascontiguousarray(column).data
-        packed.append(Column(column.dtype.str, data))
+        packed.append(PackedColumn(column.dtype.str, data))
     return Ask(len(columns[names[0]]), packed)
 
 

@@ -13,13 +13,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from modelyard.scoring.column import Column, EncodedStrings
 from modelyard.scoring.onnx.protobuf import Field, fields, message
-from modelyard.scoring.rows.encoded import Encoded
 
 _LARGEST_BYTES = 64 * 2**20  # of a file that is read to look for encoders
 _EXTERNAL = b"location"  # the key under which a tensor names the file that it is in
@@ -41,10 +40,10 @@ class Encoder:
     numbers: Mapping[str, int]
     default: int
 
-    def encode(self, column: npt.NDArray[Any] | Encoded) -> npt.NDArray[np.int64]:
+    def encode(self, column: Column) -> npt.NDArray[np.int64]:
         """The number of each string in `column`, shape [rows]."""
         numbers, default = self.numbers, self.default
-        if isinstance(column, Encoded):
+        if isinstance(column, EncodedStrings):
             each = np.array([numbers.get(value, default) for value in column.values], np.int64)
             return np.take(each, column.codes)
         return np.array([numbers.get(value, default) for value in column.tolist()], np.int64)

@@ -14,6 +14,7 @@ import onnxruntime as ort
 from modelyard.contract import Contract, Output
 from modelyard.errors import ModelRefusedError
 from modelyard.scoring.answers import as_predictions
+from modelyard.scoring.column import Column
 from modelyard.scoring.onnx.categories import take_encoders
 from modelyard.scoring.onnx.graph import (
     STRINGS,
@@ -89,7 +90,7 @@ class OnnxRunner:
         """What runs the model."""
         return f"onnxruntime {ort.__version__}"
 
-    def predict(self, columns: Mapping[str, npt.NDArray[np.generic]]) -> Predictions:
+    def predict(self, columns: Mapping[str, Column]) -> Predictions:
         """One prediction a row; raises RunnerError when the graph fails."""
         feed = dict(self._feed(plan, columns) for plan in self._inputs)
         rows = len(next(iter(columns.values())))
@@ -111,7 +112,7 @@ class OnnxRunner:
         return as_predictions(answer, rows, self._output)
 
     def _feed(
-        self, plan: InputPlan, columns: Mapping[str, npt.NDArray[np.generic]]
+        self, plan: InputPlan, columns: Mapping[str, Column]
     ) -> tuple[str, npt.NDArray[np.generic]]:
         """An input's name and its tensor."""
         if len(plan.features) > 1:

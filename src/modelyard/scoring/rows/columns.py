@@ -14,18 +14,15 @@ import numpy as np
 import numpy.typing as npt
 
 from modelyard.contract import Contract, Feature, FeatureType
-from modelyard.scoring.rows.decoder import Columns
-from modelyard.scoring.rows.encoded import Encoded
+from modelyard.scoring.column import Array, Column, EncodedColumns, EncodedStrings
 from modelyard.scoring.rows.faults import MAX_FAULTS, Fault, Place, refuse, unknown_names
-
-Array = npt.NDArray[Any]
 
 _INT64_MAX = 2**63 - 1
 _NOTHING: Array = np.empty(0)
 
 
-RawColumn = Array | Encoded | Sequence[Any]
-"""A column as it came: an array, an `Encoded` one, or a list of values as JSON has them."""
+RawColumn = Column | Sequence[Any]
+"""A column as it came: a column, or a list of values as JSON has them."""
 
 
 def check_columns(
@@ -34,7 +31,7 @@ def check_columns(
     place: Place,
     *,
     ignore_unknown: bool = False,
-) -> Columns:
+) -> EncodedColumns:
     """The columns of the contract, each with its dtype, shape `[rows]`.
 
     Args:
@@ -46,7 +43,7 @@ def check_columns(
     Raises:
         RowsRefusedError: names each faulty column, and the row where a value is at fault.
     """
-    columns: Columns = {}
+    columns: EncodedColumns = {}
     faults: list[Iterator[Fault]] = []
     for feature in contract.features:
         where = [*place, feature.name]
@@ -82,9 +79,9 @@ def as_array(feature: Feature, values: Sequence[Any]) -> Array | None:
 
 def _check_column(
     feature: Feature, given: RawColumn, place: Place
-) -> tuple[Array, Iterator[Fault]]:
+) -> tuple[Column, Iterator[Fault]]:
     """The column, and its faults; it means nothing when it has some."""
-    if isinstance(given, Encoded):
+    if isinstance(given, EncodedStrings):
         return _check_encoded(feature, given, place)
     if not isinstance(given, np.ndarray):
         array = as_array(feature, given)
@@ -162,14 +159,16 @@ def _bad_strings(feature: Feature, column: Array) -> Sequence[int]:
     return [row for row, value in enumerate(values) if feature.fault(value)]
 
 
-def _check_encoded(feature: Feature, given: Encoded, place: Place) -> tuple[Array, Iterator[Fault]]:
+def _check_encoded(
+    feature: Feature, given: EncodedStrings, place: Place
+) -> tuple[Column, Iterator[Fault]]:
     if feature.type not in (FeatureType.STRING, FeatureType.CATEGORY):
         return _NOTHING, iter([Fault(place, _expected(feature))])
     bad = _bad_strings(feature, np.array(given.values, object))
     # a value that no row has is nobody's fault
     rows = np.flatnonzero(np.isin(given.codes, bad))[: MAX_FAULTS + 1] if bad else ()
     pairs = ((int(row), given.values[given.codes[row]]) for row in rows)
-    return given.as_column(), _value_faults(feature, pairs, place)
+    return given, _value_faults(feature, pairs, place)
 
 
 def _value_faults(

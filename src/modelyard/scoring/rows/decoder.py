@@ -19,11 +19,10 @@ import numpy as np
 import numpy.typing as npt
 
 from modelyard.contract import Contract, Feature, FeatureType, Value
-from modelyard.scoring.rows.encoded import Encoded
+from modelyard.scoring.column import Array, Column, EncodedColumns, EncodedStrings
 
-Columns = dict[str, npt.NDArray[Any]]
 Row = msgspec.Struct
-Table = Sequence[Row] | Columns
+Table = Sequence[Row] | EncodedColumns
 """What a request asks about: rows, or columns that keep the contract."""
 
 _INT64 = (-(2**63), 2**63 - 1)
@@ -71,7 +70,7 @@ class RowDecoder:
         """The same from a list for each feature, in the order of the contract."""
         return [self.row_type(*values) for values in zip(*lists, strict=True)]
 
-    def columns(self, rows: Sequence[Row]) -> Columns:
+    def columns(self, rows: Sequence[Row]) -> EncodedColumns:
         """One array a feature, in the order of `rows`."""
         by_feature = zip(*map(msgspec.structs.astuple, rows), strict=True)
         return {
@@ -139,7 +138,7 @@ class ColumnsDecoder:
         )
         self._decode = msgspec.json.Decoder(self.body_type).decode
 
-    def decode(self, body: bytes) -> Columns | None:
+    def decode(self, body: bytes) -> EncodedColumns | None:
         """The columns in `body`; None when a closer look is needed.
 
         Raises:
@@ -150,7 +149,7 @@ class ColumnsDecoder:
             return None
         if _colons(body) != self._width + 1:  # a key twice, or a colon in a string
             return None
-        columns: Columns = {}
+        columns: EncodedColumns = {}
         for (name, pack), values in zip(self._plan, lists, strict=True):
             column = pack(values)
             if column is None:
@@ -171,7 +170,7 @@ def _colons(body: bytes) -> int:
     return int(np.count_nonzero(np.frombuffer(body, np.uint8) == _COLON))
 
 
-def _packer(feature: Feature) -> Callable[[list[Any]], npt.NDArray[Any] | None]:
+def _packer(feature: Feature) -> Callable[[list[Any]], Column | None]:
     """Makes a column of values, by the shortest way for their type; None when one is no good."""
     match feature.type:
         case FeatureType.NUMBER | FeatureType.INTEGER:
@@ -182,12 +181,12 @@ def _packer(feature: Feature) -> Callable[[list[Any]], npt.NDArray[Any] | None]:
             not feature.allow_unknown and len(feature.categories) <= _BYTE_CODES
         ):
             codes = {value: code for code, value in enumerate(feature.categories)}
-            return lambda v: Encoded(feature.categories, _codes(codes, v)).as_column()
+            return lambda v: EncodedStrings(feature.categories, _codes(codes, v))
         case _:
             return lambda values: np.array(values, object)
 
 
-def _numbers(feature: Feature, code: str, values: list[Any]) -> npt.NDArray[Any] | None:
+def _numbers(feature: Feature, code: str, values: list[Any]) -> Array | None:
     try:
         # a third of the time that an array takes
         packed = struct.pack(f"{len(values)}{code}", *values)

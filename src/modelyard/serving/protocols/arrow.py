@@ -7,8 +7,8 @@ from io import BytesIO
 import numpy as np
 
 from modelyard.contract import OutputKind
+from modelyard.scoring.column import EncodedColumns
 from modelyard.scoring.rows.columns import check_columns
-from modelyard.scoring.rows.decoder import Columns
 from modelyard.scoring.rows.faults import Fault, RowsRefusedError, refuse, shown
 from modelyard.scoring.runner import Predictions
 from modelyard.serving.problem import Problem
@@ -20,7 +20,7 @@ from modelyard.serving.protocols.finite import check_finite
 MEDIA_TYPE = "application/vnd.apache.arrow.stream"
 
 
-def read_arrow(spec: ModelSpec, body: bytes) -> Columns:
+def read_arrow(spec: ModelSpec, body: bytes) -> EncodedColumns:
     """The columns of the stream in `body`.
 
     Raises:

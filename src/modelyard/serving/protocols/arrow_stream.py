@@ -15,8 +15,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from modelyard.scoring.rows.columns import Array, RawColumn
-from modelyard.scoring.rows.encoded import Encoded
+from modelyard.scoring.column import Array, Column, EncodedStrings, concatenate
 from modelyard.serving.protocols.arrow_text import read_texts
 from modelyard.serving.protocols.arrow_types import ArrowField, ArrowLayout, read_schema
 from modelyard.serving.protocols.flatbuffer import FlatbufferError, FlatbufferTable
@@ -35,7 +34,7 @@ class NullError(StreamError):
 
 def read_stream(
     body: bytes, check: Callable[[list[ArrowField]], None], check_rows: Callable[[int], None]
-) -> dict[str, RawColumn]:
+) -> dict[str, Column]:
     """The columns of the stream in `body`.
 
     Args:
@@ -68,11 +67,11 @@ class _Reader:
         self._check = check
         self._check_rows = check_rows
         self._schema: list[ArrowField] = []
-        self._dictionaries: dict[int, RawColumn] = {}
-        self._parts: list[list[RawColumn]] = []
+        self._dictionaries: dict[int, Column] = {}
+        self._parts: list[list[Column]] = []
         self._rows = 0
 
-    def columns(self) -> dict[str, RawColumn]:
+    def columns(self) -> dict[str, Column]:
         for kind, header, data in self._frames():
             if kind == _SCHEMA and not self._parts:
                 if header.number(0, "h"):
@@ -88,10 +87,11 @@ class _Reader:
         if not self._schema:
             raise StreamError("it has no schema")
         if not self._parts:
-            return {field.name: () for field in self._schema}
+            return {field.name: np.empty(0) for field in self._schema}
         by_column = zip(*self._parts, strict=True)
         return {
-            field.name: join(parts) for field, parts in zip(self._schema, by_column, strict=True)
+            field.name: concatenate(parts)
+            for field, parts in zip(self._schema, by_column, strict=True)
         }
 
     def _frames(self) -> Iterator[tuple[int, FlatbufferTable, memoryview]]:
@@ -126,10 +126,10 @@ class _Reader:
         value = ArrowField(field.name, field.layout, field.dtype)
         (values,) = _Batch(batch, data).read([value], self._found)
         if header.number(2, "?") and number in self._dictionaries:
-            values = join([self._dictionaries[number], values])
+            values = concatenate([self._dictionaries[number], values])
         self._dictionaries[number] = values
 
-    def _found(self, number: int) -> RawColumn:
+    def _found(self, number: int) -> Column:
         if number not in self._dictionaries:
             raise StreamError("a dictionary is missing")
         return self._dictionaries[number]
@@ -150,8 +150,8 @@ class _Batch:
         self._data = data
 
     def read(
-        self, schema: list[ArrowField], dictionary: Callable[[int], RawColumn]
-    ) -> Iterator[RawColumn]:
+        self, schema: list[ArrowField], dictionary: Callable[[int], Column]
+    ) -> Iterator[Column]:
         """The values of each column."""
         for field in schema:
             length, nulls = next(self._nodes, (-1, 0))
@@ -195,7 +195,7 @@ class _Batch:
         packed = self._array(buffer, "u1", -(-self._rows // 8))
         return np.unpackbits(packed, count=self._rows, bitorder="little").view(np.bool_)
 
-    def _text(self, dtype: str) -> RawColumn:
+    def _text(self, dtype: str) -> Column:
         buffer = self._buffer()
         offsets = self._array(buffer, dtype, self._rows + 1 if buffer or self._rows else 0)
         data = self._buffer()
@@ -226,7 +226,7 @@ class _Batch:
         return np.array([text.decode("utf-8") for text in texts], object)
 
 
-def take(values: RawColumn, codes: Array) -> RawColumn:
+def take(values: Column, codes: Array) -> Column:
     """The values at `codes`; texts stay encoded, so that each is checked only once.
 
     Raises:
@@ -234,32 +234,7 @@ def take(values: RawColumn, codes: Array) -> RawColumn:
     """
     if len(codes) and not (codes.min() >= 0 and codes.max() < len(values)):
         raise StreamError("an index leads beyond its dictionary")
-    if isinstance(values, Encoded):
-        return Encoded(values.values, values.codes[codes])
+    if isinstance(values, EncodedStrings):
+        return EncodedStrings(values.values, values.codes[codes])
     array = np.asarray(values)
-    return Encoded(array.tolist(), codes) if array.dtype == object else array[codes]
-
-
-def join(parts: tuple[RawColumn, ...] | list[RawColumn]) -> RawColumn:
-    """The parts of one column, one after another."""
-    if len(parts) == 1:
-        return parts[0]
-    encoded = [part for part in parts if isinstance(part, Encoded)]
-    if len(encoded) < len(parts):
-        return np.concatenate([_plain(part) for part in parts])
-    values: list[str] = []
-    codes: list[Array] = []
-    last, start = None, 0
-    for part in encoded:
-        if part.values is not last:  # most batches share one dictionary
-            last, start = part.values, len(values)
-            values.extend(part.values)
-        codes.append(part.codes.astype(np.int64) + start)
-    return Encoded(values, np.concatenate(codes))
-
-
-def _plain(part: RawColumn) -> Array:
-    if isinstance(part, Encoded):
-        plain: Array = np.array(part.values, object)[part.codes]
-        return plain
-    return np.asarray(part)
+    return EncodedStrings(array.tolist(), codes) if array.dtype == object else array[codes]

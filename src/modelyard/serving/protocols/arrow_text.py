@@ -7,8 +7,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from modelyard.scoring.rows.columns import Array
-from modelyard.scoring.rows.encoded import Encoded
+from modelyard.scoring.column import Array, EncodedStrings
 
 _FEWEST_ROWS = 256  # below, looking for repeats costs more than it saves
 _MOST_VALUES = 256
@@ -35,7 +34,7 @@ _LAST_BYTES = np.array(
 Words = npt.NDArray[np.uint64]
 
 
-def read_texts(data: memoryview, offsets: Array) -> Array | Encoded:
+def read_texts(data: memoryview, offsets: Array) -> Array | EncodedStrings:
     """The texts in `data`, each between two neighbours in `offsets`.
 
     Args:
@@ -54,7 +53,7 @@ def read_texts(data: memoryview, offsets: Array) -> Array | Encoded:
     return np.array([str(whole[start:end], "utf-8") for start, end in pairwise(ends)], object)
 
 
-def _encode(data: memoryview, offsets: Array) -> Encoded | None:
+def _encode(data: memoryview, offsets: Array) -> EncodedStrings | None:
     """The texts as distinct values and codes; None when they are long, or too many differ.
 
     A hash finds a candidate value for each text, and all their bytes are compared: colliding hashes
@@ -89,7 +88,7 @@ def _encode(data: memoryview, offsets: Array) -> Encoded | None:
         firsts = rows[at].tolist()
         values += [str(data[places[row] : places[row + 1]], "utf-8") for row in firsts]
         if same.all():
-            return Encoded(values, codes)
+            return EncodedStrings(values, codes)
         other = ~same
         slots, rows, keys = slots[other], rows[other], [key[other] for key in keys]
     return None

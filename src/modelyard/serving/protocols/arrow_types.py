@@ -10,7 +10,7 @@ from enum import Enum
 
 import numpy as np
 
-from modelyard.scoring.rows.columns import Array
+from modelyard.scoring.column import Array
 from modelyard.serving.protocols.flatbuffer import FlatbufferTable
 
 _INT, _FLOAT = 2, 3

@@ -5,8 +5,8 @@ One list a feature, all of the same length; the answer is that of a list of rows
 
 from __future__ import annotations
 
+from modelyard.scoring.column import EncodedColumns
 from modelyard.scoring.rows.columns import check_columns
-from modelyard.scoring.rows.decoder import Columns
 from modelyard.scoring.rows.faults import Fault, RowsRefusedError, refuse, shown
 from modelyard.serving.protocols.exchange import ModelSpec
 from modelyard.serving.protocols.json_text import UNDECODABLE, JsonObject, parse_json
@@ -15,7 +15,7 @@ from modelyard.serving.protocols.tables import check_lengths
 KEY = "columns"
 
 
-def read_columnar(spec: ModelSpec, body: bytes) -> Columns:
+def read_columnar(spec: ModelSpec, body: bytes) -> EncodedColumns:
     """The columns in `body`.
 
     Raises:

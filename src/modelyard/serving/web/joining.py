@@ -7,30 +7,29 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import cast
 
-import numpy as np
-
-from modelyard.scoring.rows.decoder import Columns, Row, RowDecoder, Table, row_count
+from modelyard.scoring.column import EncodedColumns, concatenate
+from modelyard.scoring.rows.decoder import Row, RowDecoder, Table, row_count
 from modelyard.scoring.runner import Predictions
 
 Outcome = Predictions | Exception
 """The predictions for a request's rows, or why there are none."""
 
 
-def join(tables: Sequence[Table], decoder: RowDecoder) -> Columns:
+def join(tables: Sequence[Table], decoder: RowDecoder) -> EncodedColumns:
     """The columns of all `tables`, which are not empty; adjacent rows share one conversion."""
     if len(tables) == 1:
         table = tables[0]
         return table if isinstance(table, dict) else decoder.columns(table)
-    parts: list[Columns] = []
+    parts: list[EncodedColumns] = []
     for is_columns, group in groupby(tables, key=lambda table: type(table) is dict):
         if is_columns:
-            parts += cast("Iterator[Columns]", group)
+            parts += cast("Iterator[EncodedColumns]", group)
         else:
             rows = [row for table in cast("Iterator[Sequence[Row]]", group) for row in table]
             parts.append(decoder.columns(rows))
     if len(parts) == 1:
         return parts[0]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {name: concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def cut(predictions: Predictions, tables: Sequence[Table]) -> Iterator[Predictions]:

@@ -13,7 +13,7 @@ import numpy as np
 from sklearn import metrics
 
 from modelyard.contract import Contract, FeatureType, Output, OutputKind
-from modelyard.scoring.runner import Columns
+from modelyard.scoring.column import Columns
 from modelyard.training.judge.metrics import class_index
 from modelyard.training.judge.report.slices import group_rows
 

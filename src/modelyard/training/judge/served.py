@@ -14,7 +14,8 @@ import polars as pl
 from modelyard.contract import Contract
 from modelyard.errors import ModelRefusedError
 from modelyard.scoring.bundle import Bundle
-from modelyard.scoring.runner import Columns, RunnerError
+from modelyard.scoring.column import Columns
+from modelyard.scoring.runner import RunnerError
 
 _CALLS = 300
 _ROUNDS = 3

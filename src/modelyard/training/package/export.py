@@ -11,7 +11,7 @@ import onnx
 
 from modelyard.contract import Contract
 from modelyard.errors import TrainingError
-from modelyard.scoring.runner import Columns
+from modelyard.scoring.column import Columns
 from modelyard.training.package.folder import check_parity, write_package, write_pipeline_package
 from modelyard.training.package.sklearn_model import SklearnModel
 from modelyard.training.package.sklearn_onnx import compilers

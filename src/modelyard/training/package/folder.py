@@ -23,8 +23,9 @@ from modelyard.contract import Contract, FeatureType, OutputKind
 from modelyard.errors import ModelRefusedError, TrainingError
 from modelyard.profile import FILE_NAME as PROFILE_FILE
 from modelyard.registry import write_manifest
+from modelyard.scoring.column import Columns
 from modelyard.scoring.onnx.runner import OnnxModel
-from modelyard.scoring.runner import Columns, RunnerError
+from modelyard.scoring.runner import RunnerError
 
 PARITY = 1e-5
 """Largest difference allowed between the model as fitted and as exported, absolute up to 1 and

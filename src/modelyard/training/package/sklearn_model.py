@@ -12,7 +12,7 @@ from sklearn.base import BaseEstimator
 
 from modelyard.contract import Contract, OutputKind
 from modelyard.errors import ContractError
-from modelyard.scoring.runner import Columns
+from modelyard.scoring.column import Columns
 
 
 class SklearnModel:

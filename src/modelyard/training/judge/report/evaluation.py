@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from modelyard.contract import Contract, OutputKind
-from modelyard.scoring.runner import Columns
+from modelyard.scoring.column import Columns
 from modelyard.training.experiment import EvaluationConfig
 from modelyard.training.judge.metrics import PRIMARY_METRIC, evaluate
 from modelyard.training.judge.report.bootstrap import Interval, intervals

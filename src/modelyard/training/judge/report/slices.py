@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from modelyard.contract import Contract, Feature, FeatureType, OutputKind
-from modelyard.scoring.runner import Columns
+from modelyard.scoring.column import Columns
 from modelyard.training.judge.metrics import evaluate
 
 _MIN_ROWS = 20
