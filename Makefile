@@ -121,7 +121,7 @@ engine: ## a Docker engine on a Debian machine without a container registry (roo
 	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
 	@touch $@
 
-lock: .venv/.ready ## solve pyproject's groups into uv.lock, write requirements-*.txt from it; UPGRADE=--upgrade
+lock: .venv/.ready ## solve pyproject's groups at once, write requirements-*.txt; UPGRADE=--upgrade
 	$(BIN)/python -m ci.lock $(if $(WHEELS),--wheels $(WHEELS)) $(UPGRADE)
 
 clean: ## remove the environment, caches and the demo's state

@@ -1,25 +1,29 @@
-"""`make lock`: uv.lock out of pyproject.toml, and each requirements-*.txt out of uv.lock.
+"""`make lock`: solves all groups of pyproject.toml at once, and writes requirements-*.txt.
+
+The locks are the requirements-*.txt. uv.lock is made on the way and not kept: it records the
+address of every file at a package index, and which index a machine uses is its own business. So
+the present versions are constraints of the next solution, and only what has to move does.
 
 torch's CPU build is on an index of its own. On a machine that has its wheels in a folder instead,
-uv is given that folder as the index, and the lock names the public one again: the same file by its
-hash.
+uv is given that folder as the index: the same file, by its hash.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from hashlib import file_digest
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 UV = Path(sys.executable).with_name("uv")
-LOCK = "uv.lock"
 # An image's packages: the project's own dependencies and one group, or (MLflow's server has none of
 # our code) the group alone.
 EXPORTS = {
@@ -31,85 +35,77 @@ EXPORTS = {
     "requirements-train-cpu.txt": ("--group", "train-cpu"),
     "requirements-train.txt": ("--group", "train"),
 }
+_PIN = re.compile(r"(?m)^([a-z0-9._-]+)(?:\[[\w,-]+\])?==[^\n\\]+?(?= *(?:\\|$))")
 
 
-def export(root: Path, group: Sequence[str]) -> str:
-    """A group's packages with their hashes, as uv.lock has them; asks no index."""
-    options = ("--frozen", "--offline", "--no-emit-project", "--no-default-groups", "--no-header")
-    return _uv(root, "export", *options, *group)
+def requirements(project: dict[str, Any], group: str) -> Iterator[str]:
+    """What a group of pyproject.toml asks for, with the groups that it includes."""
+    for requirement in project["dependency-groups"][group]:
+        if isinstance(requirement, dict):
+            yield from requirements(project, requirement["include-group"])
+        else:
+            yield requirement
 
 
-def lock(root: Path, wheels: Path | None, options: Sequence[str]) -> None:
-    """Solve pyproject.toml; versions stay what they are, unless `options` say `--upgrade`.
+def name_of(requirement: str) -> str:
+    """The package that a requirement names, as uv writes it."""
+    name = re.match(r"[A-Za-z0-9._-]+", requirement)
+    assert name is not None, requirement
+    return name[0].lower().replace("_", "-")
+
+
+def solve(root: Path, wheels: Path | None, *, upgrade: bool) -> None:
+    """Write every requirements-*.txt of `root`.
 
     Args:
-        wheels: a folder with torch's CPU build; without one it is asked of its index.
+        wheels: a folder with torch's CPU build; without one its public index is asked.
+        upgrade: do not hold packages to their present versions.
     """
-    if wheels is None:
-        _uv(root, "lock", *options)
-        return
-    project = (root / "pyproject.toml").read_text(encoding="utf-8")
-    ((_, public),) = (
-        (index["name"], index["url"]) for index in tomllib.loads(project)["tool"]["uv"]["index"]
-    )
+    text = (root / "pyproject.toml").read_text(encoding="utf-8")
+    project = tomllib.loads(text)
     with tempfile.TemporaryDirectory() as folder:
-        copy, index = Path(folder) / "project", Path(folder) / "index"
-        links = _fill_index(index / "torch", wheels)
+        copy = Path(folder) / "project"
         shutil.copytree(root / "src", copy / "src", ignore=shutil.ignore_patterns("*.egg-info"))
-        for name in ("README.md", LOCK):
-            if (root / name).is_file():
-                shutil.copy(root / name, copy)
-        (copy / "pyproject.toml").write_text(project.replace(public, index.as_uri()))
-        _uv(copy, "lock", *options)
-        text = (copy / LOCK).read_text(encoding="utf-8")
-    for name in links:
-        here, there = f'path = "{index}/torch/{name}"', f'url = "{public}/{quote(name)}"'
-        text = text.replace(here, there)
-    text = text.replace(index.as_uri(), public).replace(str(index), public)
-    if folder in text:
-        raise ValueError(f"expected no path of this machine in {LOCK}, found {folder}")
-    (root / LOCK).write_text(text, encoding="utf-8")
-
-
-def main(arguments: Sequence[str]) -> str:
-    """Write the locks, or only say which are stale; other `arguments` are uv's."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="fail where a lock is stale; offline")
-    parser.add_argument("--wheels", type=Path, help="a folder with torch's CPU build")
-    parser.add_argument("--root", type=Path, default=Path(__file__).parents[1])
-    chosen, options = parser.parse_known_args(arguments)
-    root = chosen.root
-    if not chosen.check:
-        lock(root, chosen.wheels, options)
+        shutil.copy(root / "README.md", copy)
+        if wheels is not None:
+            (public,) = (index["url"] for index in project["tool"]["uv"]["index"])
+            text = text.replace(public, _index_of_torch(Path(folder) / "index", wheels).as_uri())
+        if not upgrade:
+            kept = "".join(f"  {pin!r},\n" for pin in _pins_to_keep(root, project))
+            text = text.replace("[tool.uv]\n", f"[tool.uv]\nconstraint-dependencies = [\n{kept}]\n")
+        (copy / "pyproject.toml").write_text(text, encoding="utf-8")
+        _uv(copy, "lock")
         for name, group in EXPORTS.items():
-            (root / name).write_text(export(root, group), encoding="utf-8")
-        return ""
-    try:
-        _uv(root, "lock", "--check", "--offline")
-    except subprocess.CalledProcessError:
-        return f"stale: {LOCK}, which is not what pyproject.toml asks for; fix: make lock"
-    stale = [
-        name
-        for name, group in EXPORTS.items()
-        if (root / name).read_text(encoding="utf-8") != export(root, group)
-    ]
-    return f"stale: {', '.join(stale)}; fix: make lock" if stale else ""
+            options = ("--frozen", "--no-emit-project", "--no-default-groups", "--no-header")
+            exported = _uv(copy, "export", *options, *group)
+            (root / name).write_text(exported, encoding="utf-8")
 
 
-def _fill_index(folder: Path, wheels: Path) -> list[str]:
-    """Make an index that has torch alone; the names of its wheels."""
-    folder.mkdir(parents=True)
+def _pins_to_keep(root: Path, project: dict[str, Any]) -> list[str]:
+    """Present versions, save of the packages whose version pyproject.toml says itself."""
+    groups = project["dependency-groups"]
+    asked = [r for group in groups for r in requirements(project, group)]
+    asked += project["project"]["dependencies"]
+    named = {name_of(requirement) for requirement in asked if re.search("[=<>~!]=?", requirement)}
+    texts = [(root / name).read_text(encoding="utf-8") for name in EXPORTS]
+    pins = {match[0]: match[1] for text in texts for match in _PIN.finditer(text)}
+    return sorted(pin for pin, name in pins.items() if name not in named)
+
+
+def _index_of_torch(folder: Path, wheels: Path) -> Path:
+    """An index in `folder` that has the wheels of torch's CPU build alone."""
     found = sorted(wheels.glob("torch-*+cpu-*.whl"))
     if not found:
         raise FileNotFoundError(f"expected torch's CPU build in {wheels}, found none")
+    (folder / "torch").mkdir(parents=True)
     lines = []
     for wheel in found:
-        (folder / wheel.name).symlink_to(wheel.resolve())
+        (folder / "torch" / wheel.name).symlink_to(wheel.resolve())
         with wheel.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()
+            digest = file_digest(content, "sha256").hexdigest()
         lines.append(f'<a href="{quote(wheel.name)}#sha256={digest}">{wheel.name}</a>\n')
-    (folder / "index.html").write_text("".join(lines))
-    return [wheel.name for wheel in found]
+    (folder / "torch/index.html").write_text("".join(lines))
+    return folder
 
 
 def _uv(folder: Path, *words: str) -> str:
@@ -119,5 +115,14 @@ def _uv(folder: Path, *words: str) -> str:
     return done.stdout
 
 
+def main(arguments: Sequence[str]) -> None:
+    """Write the locks."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--upgrade", action="store_true", help="take the newest versions")
+    parser.add_argument("--wheels", type=Path, help="a folder with torch's CPU build")
+    chosen = parser.parse_args(arguments)
+    solve(Path(__file__).parents[1], chosen.wheels, upgrade=chosen.upgrade)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]) or None)
+    main(sys.argv[1:])
