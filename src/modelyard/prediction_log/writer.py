@@ -1,4 +1,4 @@
-"""Appends to the log of predictions, and keeps the folder within its bounds."""
+"""Appends to the log of predictions, and keeps its folder within bounds."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _SECONDS_A_DAY = 86_400
 class LogWriter:
     """Appends lines to files of its own in `folder`. Used from one thread.
 
-    What was appended is with the operating system: it outlives the process, however that ends. A
-    machine that loses its power may lose the seconds that were not yet on the disk.
+    Appended lines are with the operating system: they outlive the process, however it ends. A
+    machine that loses power may lose the last seconds, which were not on the disk yet.
 
     Args:
         folder: several servers may share it.
-        max_bytes: what all files together may hold; the oldest go.
-        max_age_s: files that were last written longer ago go.
+        max_bytes: what all files together may hold; the oldest are removed.
+        max_age_s: files that were last written longer ago are removed.
     """
 
     def __init__(self, folder: Path, max_bytes: int, max_age_s: float) -> None:
@@ -65,22 +65,20 @@ class LogWriter:
         """Write whole lines; all of them, or none.
 
         Raises:
-            OSError: the disk is full, or worse.
+            OSError: the disk is full, or cannot be written.
         """
         day = int(time.time()) // _SECONDS_A_DAY
         if self._file is None or self._size >= FILE_BYTES or day != self._day:
             self._begin_file(day)
         assert self._file is not None
         written = os.write(self._file, lines)
-        if written != len(
-            lines
-        ):  # what there was room for; the next line must not follow half a one
+        if written != len(lines):  # a full disk takes a part, and no line may follow half of one
             os.ftruncate(self._file, self._size)
             raise OSError(f"only {written} of {len(lines)} bytes could be written")
         self._size += written
 
     def close(self) -> None:
-        """Give the file back."""
+        """Close the file."""
         if self._file is not None:
             os.close(self._file)
             self._file = None
@@ -93,12 +91,12 @@ class LogWriter:
         fcntl.flock(file, fcntl.LOCK_SH)
         self._file, self._size, self._day = file, 0, day
         bounds = (self._folder, self._max_bytes, self._max_age_s)
-        # a file system may take its time to remove, and requests wait
+        # requests would wait while the file system removes files
         Thread(target=remove_oldest, args=bounds, name="prediction-log", daemon=True).start()
 
 
 def remove_oldest(folder: Path, max_bytes: int, max_age_s: float) -> None:
-    """Remove the oldest files over the bounds; never one that a server writes."""
+    """Remove the oldest files beyond the bounds, but none that a server writes to."""
     oldest = time.time() - max_age_s
     total = 0
     for path in sorted(folder.glob(f"*{SUFFIX}"), reverse=True):  # names begin with a time

@@ -1,4 +1,4 @@
-"""What one request, and all of them together, may take."""
+"""What one request, and all requests together, may take."""
 
 from __future__ import annotations
 

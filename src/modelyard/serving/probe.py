@@ -1,4 +1,4 @@
-"""Ask this container's own server how it is: `python -m modelyard.serving.probe [PATH]`.
+"""Check this container's own server: `python -m modelyard.serving.probe [PATH]`.
 
 The HEALTHCHECK of an image without curl. Standard library only; exits 0 when the answer is 2xx.
 """
@@ -14,7 +14,7 @@ _TIMEOUT_S = 4.0
 
 
 def probe(path: str, port: int) -> str:
-    """The status line of `GET path` on the loopback address; OSError when nobody answers."""
+    """The status line of `GET path` on the loopback address; OSError when there is none."""
     request = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S) as connection:
         connection.sendall(request.encode())

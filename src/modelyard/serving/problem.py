@@ -26,7 +26,7 @@ class Problem(ModelyardError):  # noqa: N818 - RFC 9457's own word
         status: HTTP status.
         title: what this kind of problem is called.
         detail: what was expected and what was found; never the value itself.
-        fix: what mends it.
+        fix: what the client can do.
         errors: one entry a fault, `{"loc": [...], "msg": ...}`.
         headers: headers of the answer that belong to this problem.
         members: further members of the problem object.
@@ -54,7 +54,7 @@ class Problem(ModelyardError):  # noqa: N818 - RFC 9457's own word
 
 
 def as_problem(error: Exception) -> Problem:
-    """`error` as a problem; what is no error of ours shows nothing of itself."""
+    """`error` as a problem; an unexpected error shows nothing of itself."""
     if isinstance(error, Problem):
         return error
     if isinstance(error, RowsRefusedError):

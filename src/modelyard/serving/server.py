@@ -83,7 +83,10 @@ def serve(settings: ServingSettings) -> None:
         )
         listener = _listen(settings.host, settings.port)
         log.info(
-            "Follows %s at %s; listens on port %d.", uri, registry.tracking_uri, _port(listener)
+            "Follows %s at %s; listens on port %d.",
+            uri,
+            registry.tracking_uri,
+            listener.getsockname()[1],
         )
         gc.freeze()  # what was imported lives as long as the process: never look through it again
         gc.enable()
@@ -102,8 +105,3 @@ def _listen(host: str, port: int) -> socket.socket:
             f"Port {port} on {host} cannot be used ({error.strerror}).",
             fix="Stop what listens there, or set SERVING_PORT to another one.",
         ) from error
-
-
-def _port(listener: socket.socket) -> int:
-    port: int = listener.getsockname()[1]
-    return port

@@ -23,7 +23,7 @@ class Holder:
             _retire(old)
 
     def close(self) -> None:
-        """Serve nothing any more."""
+        """Stop serving."""
         old, self.snapshot = self.snapshot, None
         if old is not None:
             _retire(old)

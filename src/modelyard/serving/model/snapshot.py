@@ -25,7 +25,7 @@ class Origin:
 
 
 class Usage:
-    """How many pieces of work hold a snapshot; all calls come from the event loop's thread."""
+    """How many requests hold a snapshot. Used from the event loop's thread only."""
 
     __slots__ = ("_count", "_on_idle")
 
@@ -34,16 +34,16 @@ class Usage:
         self._on_idle: Callable[[], None] | None = None
 
     def enter(self) -> None:
-        """One more holds it."""
+        """One more request holds it."""
         self._count += 1
 
     def leave(self) -> None:
-        """One less holds it; the last one of a retired snapshot ends it."""
+        """One request less holds it."""
         self._count -= 1
         self._end_when_idle()
 
     def retire(self, on_idle: Callable[[], None]) -> None:
-        """Call `on_idle` once, as soon as nobody holds it."""
+        """Call `on_idle` once, as soon as no request holds it."""
         self._on_idle = on_idle
         self._end_when_idle()
 

@@ -1,8 +1,8 @@
 """Micro-batches for models that run elsewhere: at once while idle, collected while busy.
 
-A child that is idle is asked at once, and whatever comes while it works is its next batch. Where
-many ask at the same time, a batch waits a moment for those who were answered just now and are about
-to ask again: a call costs much more than a row.
+An idle child is asked at once, and what arrives while it works is its next batch. Under many
+concurrent requests a batch waits a moment for clients that have just been answered and are about to
+ask again: a call costs much more than a row.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.web.joining import Outcome, cut, join, resolve
 
 _FEW = 8
-"""Requests at the same time that are not worth waiting for."""
+"""So few concurrent requests are not worth waiting for."""
 
 _LONGEST_WAIT_S = 0.005
 _WAIT_SHARE = 0.5
-"""A batch waits for its last requests half as long as the last call took, at most."""
+"""A batch waits at most this share of the time that the last call took."""
 
 
 class _Request:
@@ -92,12 +92,12 @@ class _Queue:
         return request.predictions
 
     def _wake(self) -> None:
-        """A child is idle again, or things have changed otherwise."""
+        """A child is idle again, or something else about the runner has changed."""
         self._expected = self._asked + len(self._waiting)
         self._pump()
 
     def _pump(self) -> None:
-        """Ask as many idle children as there is work for; fail everybody when there are none."""
+        """Ask as many idle children as there is work for; fail all when there is no child."""
         if not self._runner.is_idle:
             if self._waiting and self._runner.is_absent:
                 waiting, self._waiting = self._waiting, deque()
@@ -118,7 +118,7 @@ class _Queue:
                 self._ask(batch)
 
     def _next_batch(self) -> list[_Request]:
-        """Those that wait longest, and are still waited for, up to the rows of one call."""
+        """The requests that wait longest, up to the rows of one call; drops abandoned ones."""
         batch: list[_Request] = []
         rows, most = 0, self._runner.batch_rows
         while self._waiting:
@@ -151,7 +151,12 @@ class _Queue:
                 for request, part in zip(batch, cut(outcome, tables), strict=True):
                     resolve(request.predictions, part)
             elif len(batch) > 1 and not isinstance(outcome, RunnerLostError):
-                self._ask_each_alone(batch)
+                for request in reversed(
+                    batch
+                ):  # one request's rows must not cost the others theirs
+                    request.is_alone = True
+                    self._waiting.appendleft(request)
+                self._loop.call_soon(self._go)
             else:
                 for request in batch:
                     resolve(request.predictions, outcome)
@@ -163,10 +168,3 @@ class _Queue:
             self._runner.begin(columns, done)
         except Exception as error:  # noqa: BLE001 - each request gets its own answer
             done(error)
-
-    def _ask_each_alone(self, batch: list[_Request]) -> None:
-        """One request's rows must not cost the others theirs."""
-        for request in reversed(batch):
-            request.is_alone = True
-            self._waiting.appendleft(request)
-        self._loop.call_soon(self._go)

@@ -1,11 +1,11 @@
 """One HTTP connection: uvicorn's own, with a short way for predictions.
 
 Most of what a prediction costs in an ASGI server is not the prediction: a scope, a task, an event
-and three messages a request come to more than decoding, scoring and encoding together. A request
-that arrives whole in one read needs none of them: it is handed to `DirectRoute` where its last
-byte is parsed, and its answer is written with one call. httptools has parsed it all the same, and
-whatever is unusual (no body yet, `Expect`, HTTP/1.0, a request before it still under way, a
-prediction that cannot be made) goes uvicorn's way, as if this class were not there.
+and three messages a request cost more than decoding, scoring and encoding together. A request that
+arrives whole in one read needs none of them: it is handed to `DirectRoute` when its last byte is
+parsed, and its answer is written with one call. httptools parses every request, and whatever is
+unusual (no body yet, `Expect`, HTTP/1.0, a request before it still under way, a prediction that
+cannot be made) goes uvicorn's way, as if this class were not there.
 
 Written against uvicorn's HttpToolsProtocol; the lock pins the version.
 """
@@ -43,7 +43,7 @@ class Connection(HttpToolsProtocol):
         self._is_waiting = False
         self._idle_since: float | None = None
 
-    # -- what the parser finds ---------------------------------------------------------------------
+    # -- called by the parser ---------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         """A request begins; one before it that still waits is answered first."""
@@ -54,11 +54,11 @@ class Connection(HttpToolsProtocol):
         self.expect_100_continue = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; what it means is asked when all are there."""
+        """A header; it is read when all of them are there."""
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
-        """Choose the way."""
+        """Choose the way that the request takes."""
         parser, headers = self.parser, dict(self.headers)
         if expect := headers.get(b"expect"):
             self.expect_100_continue = expect.lower() == b"100-continue"
@@ -95,7 +95,7 @@ class Connection(HttpToolsProtocol):
             self._is_waiting = True
             self._direct.submit(self._accepted, self._body, self._reply)
 
-    # -- what the transport and the server say -----------------------------------------------------
+    # -- called by the transport and the server ----------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         """Parse; a request that did not come whole goes uvicorn's way."""
@@ -105,7 +105,7 @@ class Connection(HttpToolsProtocol):
             self._decline(is_whole=False)
 
     def shutdown(self) -> None:
-        """The server stops: what was asked is answered."""
+        """The server stops: answer what waits."""
         self._answer_waiting()
         super().shutdown()
 
@@ -120,7 +120,7 @@ class Connection(HttpToolsProtocol):
         self._idle_since = None
 
     def on_response_complete(self) -> None:
-        """Uvicorn's own way is done with a request, and sets a timer."""
+        """Uvicorn has answered a request its own way; it sets a timer."""
         super()._unset_keepalive_if_required()
         super().on_response_complete()
         self._idle_since = self.loop.time()

@@ -1,7 +1,7 @@
-"""One deadline for each request, for a tenth of a microsecond.
+"""A deadline for each request, at a tenth of a microsecond.
 
-`asyncio.timeout` costs about a tenth of a prediction. All requests have the same time, so they
-fall due in the order in which they came, and one task that looks a few times a second is enough.
+`asyncio.timeout` costs about a tenth of a prediction. All requests have the same timeout, so they
+fall due in the order in which they came, and one task that checks a few times a second is enough.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from time import monotonic
 class Deadlines:
     """Cancels the tasks that hold a request for longer than `timeout_s`.
 
-    Whoever catches the cancellation asks `is_overdue`, and then calls the task's `uncancel`.
+    A task that catches the cancellation asks `is_overdue`, and then calls its own `uncancel`.
     """
 
     def __init__(self, timeout_s: float) -> None:
@@ -42,7 +42,7 @@ class Deadlines:
             task.cancel()
 
     async def watch(self) -> None:
-        """Look again and again, until cancelled."""
+        """Check a few times a second, until cancelled."""
         while True:
             await asyncio.sleep(min(0.5, self._timeout_s / 4))
             self.cancel_overdue()

@@ -1,8 +1,8 @@
-"""The end of a server that nobody notices: not ready at once, answering for a while, then gone.
+"""How a server stops without losing a request: not ready at once, answering for a while, then gone.
 
-A server that closed its door at SIGTERM would lose what knocks in that moment: whoever spreads the
-requests looks at `/health` twice a second. So it says 503 there first, asks its clients for a new
-connection with every answer, and closes the door when they have had time to look.
+A load balancer asks `/health` twice a second. A server that closed its port at SIGTERM would lose
+the requests that arrive before the next check. So it first answers 503 there and closes each
+connection after its answer; it closes the port when the load balancer has had time to notice.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Drain:
         self.is_on = False
 
     def check_ready(self) -> None:
-        """Refuse the question for readiness with a 503 `Problem` once the process will stop."""
+        """Raise the 503 `Problem` that answers a readiness check once the process is to stop."""
         if self.is_on:
             raise Problem(
                 "draining",
@@ -38,7 +38,7 @@ class Drain:
 
 
 class DrainingServer(uvicorn.Server):
-    """Uvicorn's server; between SIGTERM and its end it drains for `drain_s` seconds."""
+    """Uvicorn's server; it drains for `drain_s` seconds between SIGTERM and its end."""
 
     def __init__(self, config: uvicorn.Config, drain: Drain, drain_s: float) -> None:
         super().__init__(config)

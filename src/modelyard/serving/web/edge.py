@@ -1,6 +1,6 @@
-"""The outermost ASGI application: predictions go their own way, all else goes to FastAPI.
+"""The outermost ASGI application: predictions take a way of their own, all else goes to FastAPI.
 
-Whatever FastAPI answers gets the request's id and the version of the served model, and is
+What FastAPI answers gets the request's id and the version of the served model, and is
 counted.
 """
 
@@ -30,7 +30,7 @@ class Edge:
     Args:
         app: answers everything but predictions.
         predict_route: answers predictions.
-        direct: answers those of them that a connection need not bring here.
+        direct: answers those that a connection need not bring here.
         addresses: which protocol is spoken where.
         holder: what is served.
         metrics: counts.
@@ -85,14 +85,16 @@ class Edge:
                 # the route's own path, with names for its parts, so that labels stay few
                 route = getattr(scope.get("route"), "path", "other")
                 self._metrics.request(route, message["status"])
-                self._log(scope["method"], route, message["status"], fields)
+                # probes and scrapes ask too often for a line each
+                is_change = scope["method"] == "POST" and route != "other"
+                log.log(
+                    logging.INFO if is_change else logging.DEBUG,
+                    "%s %s answered %d",
+                    scope["method"],
+                    route,
+                    message["status"],
+                    extra={"fields": fields},
+                )
             await send(message)
 
         await self._app(scope, receive, send_identified)
-
-    @staticmethod
-    def _log(method: str, route: str, status: int, fields: dict[str, str]) -> None:
-        """A line for what changes something; probes and scrapes ask too often for one each."""
-        level = logging.INFO if method == "POST" and route != "other" else logging.DEBUG
-        if log.isEnabledFor(level):
-            log.log(level, "%s %s answered %d", method, route, status, extra={"fields": fields})

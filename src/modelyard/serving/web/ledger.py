@@ -118,7 +118,7 @@ class Ledger:
         Args:
             entry: the request's.
             status: the status that it is answered with.
-            kind: why; empty where nobody is there any more to be refused.
+            kind: the reason; empty when the client has gone.
         """
         self.release(entry)
         if kind:

@@ -1,7 +1,7 @@
-"""How many log lines of one kind are written: the metrics count, a log shows examples.
+"""A limit on log lines of one kind: the metrics count, the log shows examples.
 
-Whoever sends rubbish sixty thousand times a second would otherwise fill the disk, and have the
-server write lines instead of answers.
+A client that sends garbage sixty thousand times a second would otherwise fill the disk, and keep
+the server busy with log lines instead of answers.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ class LineLimit:
     """Admits `lines` a second of each kind; `kinds` must be few.
 
     Args:
-        lines: so many in each second.
-        clock: seconds, from anywhere.
+        lines: the most in one second.
+        clock: seconds, from any starting point.
     """
 
     def __init__(self, lines: int, clock: Callable[[], float] = monotonic) -> None:
@@ -26,7 +26,7 @@ class LineLimit:
         self._skipped: dict[str, int] = {}
 
     def admit(self, kind: str) -> int | None:
-        """How many lines of this kind were left out before this one; None to leave it out too."""
+        """How many lines of this kind were skipped before this one; None to skip it too."""
         second = int(self._clock())
         if self._second.get(kind) != second:
             self._second[kind] = second

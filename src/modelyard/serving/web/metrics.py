@@ -1,7 +1,7 @@
-"""What Prometheus sees at `/metrics`.
+"""The metrics at `/metrics`.
 
-A request adds to plain integers, in the event loop's only thread; prometheus-client's own counters
-with their locks would cost more than the model. The numbers become metrics when they are scraped.
+A request adds to plain integers in the event loop's thread; prometheus-client's own counters with
+their locks would cost more than the model. The integers become metrics when they are scraped.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Tally:
         self._sum += value
 
     def add_to(self, family: HistogramMetricFamily, labels: Sequence[str] = ()) -> None:
-        """Tell `family` the histogram as Prometheus wants it."""
+        """Add the histogram to `family`, in Prometheus' cumulative buckets."""
         buckets, total = [], 0
         for bound, count in zip((*self._bounds, float("inf")), self._counts, strict=True):
             total += count
@@ -53,7 +53,7 @@ class Tally:
 
 
 class ServingMetrics(Collector):
-    """Counts, and tells when it is asked. Used from the event loop's thread only."""
+    """Counts, and shows the counts when scraped. Used from the event loop's thread only."""
 
     def __init__(self, holder: Holder, follower: Follower, recorder: Recorder) -> None:
         self._holder = holder
@@ -93,7 +93,7 @@ class ServingMetrics(Collector):
         return generate_latest(self._registry)
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric of ours, as it is now."""
+        """Every metric of this server, as it is now."""
         requests = CounterMetricFamily(
             "modelyard_requests", "Requests answered.", labels=["route", "status"]
         )

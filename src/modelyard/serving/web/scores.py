@@ -1,7 +1,7 @@
 """The distribution of what the served model answers, for `/metrics`.
 
-A request leaves its predictions on a pile, which costs it a third of a microsecond; the pile is
-counted when it is full, or when somebody asks.
+A request copies its predictions into a buffer, which costs it a third of a microsecond; the buffer
+is counted when it is full, and when Prometheus asks.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from modelyard.scoring.runner import Predictions
 from modelyard.serving.model.snapshot import Snapshot
 
 _NAME = "modelyard_prediction_scores"
-_PILE_NUMBERS = 4096
+_BUFFER_NUMBERS = 4096
 _MAX_CLASSES = 32
-"""More classes than that are not told apart: each would be twenty more lines for Prometheus."""
+"""More classes are counted as one: each would be twenty more lines for Prometheus."""
 
 _TWENTIETHS = tuple(round(0.05 * step, 2) for step in range(1, 21))
-# What is much or little only the user knows: a thousandth to a billion, five steps to a tenfold
+# only the user knows which values to expect: a thousandth to a billion, five steps a decade
 _STEPS = tuple(float(f"{10 ** (step / 5):.2g}") for step in range(-15, 46))
 _VALUES = (*(-step for step in reversed(_STEPS)), 0.0, *_STEPS)
 
@@ -39,22 +39,22 @@ class Scores:
         self._restart(())
 
     def add(self, snapshot: Snapshot, predictions: Predictions) -> None:
-        """Take the finite ones of `predictions`, shape [rows], or [rows, classes]."""
+        """Count the finite ones of `predictions`, shape [rows] or [rows, classes]."""
         if snapshot.contract.output is not self._output:
-            self._take_up(snapshot.contract.output)
+            self._begin_output(snapshot.contract.output)
         end = self._rows + len(predictions)
-        if end > self._pile_rows:
+        if end > self._buffer_rows:
             self._count()
             end = len(predictions)
-            if end > self._pile_rows:
+            if end > self._buffer_rows:
                 self._count_rows(predictions)
                 return
         # copied: an array of onnxruntime's keeps the memory of its whole session
-        self._pile[self._rows : end] = predictions
+        self._buffer[self._rows : end] = predictions
         self._rows = end
 
     def family(self) -> HistogramMetricFamily:
-        """What Prometheus sees."""
+        """The histogram for Prometheus."""
         self._count()
         family = HistogramMetricFamily(
             _NAME,
@@ -71,8 +71,8 @@ class Scores:
             family.add_sample(f"{_NAME}_sum", labels, float(total))
         return family
 
-    def _take_up(self, output: Output) -> None:
-        """Begin anew with another kind of answers; another version of the same kind goes on."""
+    def _begin_output(self, output: Output) -> None:
+        """Start over for another kind of output; another version of the same kind goes on."""
         before, self._output = self._output, output
         if before is None or (before.kind, before.classes) != (output.kind, output.classes):
             self._count()
@@ -86,13 +86,13 @@ class Scores:
         self._bounds = np.array(bounds)
         self._counts = np.zeros((len(self._labels) or 1, len(bounds) + 1), np.int64)
         self._sums = np.zeros(len(self._counts))
-        self._pile_rows = _PILE_NUMBERS // (width or 1)
-        self._pile = np.empty((self._pile_rows, width) if width else self._pile_rows)
+        self._buffer_rows = _BUFFER_NUMBERS // (width or 1)
+        self._buffer = np.empty((self._buffer_rows, width) if width else self._buffer_rows)
         self._rows = 0
 
     def _count(self) -> None:
         if self._rows:
-            self._count_rows(self._pile[: self._rows])
+            self._count_rows(self._buffer[: self._rows])
             self._rows = 0
 
     def _count_rows(self, rows: Predictions) -> None:
