@@ -142,6 +142,17 @@ def litserve(model: Path, kind: str) -> Host:
     return Host(f"litserve-{kind}", program)
 
 
+def mosec(model: Path, kind: str) -> Host:
+    """Mosec with dynamic batching, one worker behind its front end."""
+
+    def program(port: int) -> Program:
+        command: list[str | Path] = [python_of("mosec"), PEERS / "mosec_server.py"]
+        command += ["--address", "127.0.0.1", "--port", str(port), "--log-level", "warning"]
+        return Program(f"mosec-{kind}", command, _user_code(model, kind), STATE)
+
+    return Host(f"mosec-{kind}", program)
+
+
 def _user_code(model: Path, kind: str) -> dict[str, str]:
     environment = {"BENCH_MODEL": str(model), "BENCH_KIND": kind, "PYTHONPATH": str(PEERS)}
     return environment | {"MLFLOW_DISABLE_TELEMETRY": "true"}
@@ -191,6 +202,7 @@ def small(models: Models, registry: Registry) -> list[Contestant]:
         ),
         Contestant("BentoML", bentoml(graph, "onnx"), dialects.bentoml()),
         Contestant("LitServe", litserve(graph, "onnx"), dialects.one_row()),
+        Contestant("mosec", mosec(graph, "onnx"), dialects.one_row()),
     ]
 
 
@@ -211,6 +223,7 @@ def forest(models: Models, registry: Registry) -> list[Contestant]:
         ),
         Contestant("BentoML", bentoml(pipeline, "forest"), dialects.bentoml()),
         Contestant("LitServe", litserve(pipeline, "forest"), dialects.one_row()),
+        Contestant("mosec", mosec(pipeline, "forest"), dialects.one_row()),
     ]
 
 
@@ -229,6 +242,7 @@ def pyfunc(models: Models, registry: Registry) -> list[Contestant]:
         ),
         Contestant("BentoML", bentoml(folder, "pyfunc"), dialects.bentoml()),
         Contestant("LitServe", litserve(folder, "pyfunc"), dialects.one_row()),
+        Contestant("mosec", mosec(folder, "pyfunc"), dialects.one_row()),
     ]
 
 

@@ -154,7 +154,7 @@ def bentoml() -> Dialect:
 
 
 def one_row() -> Dialect:
-    """One object in, `prediction` out: LitServe, and the limits."""
+    """One object in, `prediction` out: LitServe, mosec, and the limits."""
     return Dialect(
         "/predict",
         "/predict",

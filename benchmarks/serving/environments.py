@@ -14,7 +14,7 @@ from pathlib import Path
 from benchmarks.serving.places import PEERS, ROOT, STATE
 
 OURS = "modelyard"
-PEER_NAMES = ("mlflow", "mlserver", "bentoml", "litserve")
+PEER_NAMES = ("mlflow", "mlserver", "bentoml", "litserve", "mosec")
 
 
 def python_of(name: str) -> Path:
