@@ -79,7 +79,7 @@ check: .venv/.ready ## format, lint, types, import rules, unit tests: under a mi
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/pytest tests/unit -q -n auto --dist worksteal $(PYTEST)
 
-format: .venv/.ready ## format the code and mend what ruff can mend
+format: .venv/.ready ## format the code and fix what ruff can fix
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 

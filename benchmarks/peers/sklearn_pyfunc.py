@@ -1,6 +1,6 @@
 """The small model without ONNX: scikit-learn prepares the columns, numpy does the network.
 
-The form in which MLflow serves a network where nobody exported it as one graph.
+The form in which MLflow serves a network that was not exported as one graph.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class Models:
 
 
 def make_models() -> Models:
-    """Fit and write everything anew; seconds."""
+    """Fit and write everything again; takes seconds."""
     folder = STATE / "models"
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "forest").mkdir(parents=True)

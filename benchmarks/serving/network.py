@@ -15,7 +15,7 @@ class BrokenAnswerError(Exception):
 
 
 def free_port() -> int:
-    """A port of the loopback that nobody listens on.
+    """A port of the loopback that is free.
 
     Not one of those that the system gives to clients (32768 and up on Linux): between the question
     and its use another program's connection would take it now and then.
@@ -31,7 +31,7 @@ def exchange(port: int, request: bytes) -> tuple[int, dict[str, str], bytes]:
     """Send a whole request on a connection of its own; status, headers and body of the answer.
 
     Raises:
-        OSError: nobody listens.
+        OSError: nothing listens.
         BrokenAnswerError: the answer is not whole.
     """
     with socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT_S) as connection:

@@ -50,7 +50,7 @@ class Swapped:
         self.server.wait_until(lambda: answers_ok(self.port, self.requests[0]))
 
     def publish(self, count: int) -> None:
-        """Register so many more versions; nobody promotes them yet."""
+        """Register so many more versions; none is promoted yet."""
         for _ in range(count):
             self.versions.append(self.registry.publish(_NAME, self.package, promote=False))
 

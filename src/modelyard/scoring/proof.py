@@ -51,7 +51,7 @@ class ProofLimits:
 
 
 def prove(folder: Path, limits: ProofLimits) -> None:
-    """Open and try the ONNX version in `folder` elsewhere; half a second of a core nobody needs.
+    """Open and try the ONNX version in `folder` elsewhere; half a second of an idle core.
 
     On a machine that is busy throughout, what runs only on idle cores may not get far enough:
     before a version is refused, it is tried once more with a small share of a core for sure.

@@ -1,1 +1,1 @@
-"""Rows as columns, and the rules that they keep; what is said of those that do not."""
+"""Rows as columns, the contract's rules for them, and the faults of those that break one."""

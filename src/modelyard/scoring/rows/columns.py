@@ -165,7 +165,7 @@ def _check_encoded(
     if feature.type not in (FeatureType.STRING, FeatureType.CATEGORY):
         return _NOTHING, iter([Fault(place, _expected(feature))])
     bad = _bad_strings(feature, np.array(given.values, object))
-    # a value that no row has is nobody's fault
+    # a value that no row has is no fault
     rows = np.flatnonzero(np.isin(given.codes, bad))[: MAX_FAULTS + 1] if bad else ()
     pairs = ((int(row), given.values[given.codes[row]]) for row in rows)
     return given, _value_faults(feature, pairs, place)

@@ -96,7 +96,7 @@ class DirectRoute:
             return
         try:
             table, encode = request_format.read(spec, body)
-        except Exception:  # noqa: BLE001 - whatever is wrong is said on the ordinary way
+        except Exception:  # noqa: BLE001 - the ordinary way words every refusal
             self._ledger.release(entry)
             reply(None)
             return
