@@ -19,6 +19,11 @@ from modelyard.errors import ConfigError, ModelyardError, did_you_mean
 Model = TypeVar("Model", bound=BaseModel)
 
 _SHOWN_CHARACTERS = 60
+_LONGEST = 2**20  # characters of a YAML text
+_DEEPEST = 64
+# PyYAML lets these through: of the date 2020-99-99, of a number of 5,000 digits, of `!!bool maybe`
+_PYTHON_ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
+_MERGE_TAG = "tag:yaml.org,2002:merge"
 _EXPECTED = {
     # pydantic's name of a fault: what the value has to be
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "a whole number"),
@@ -48,24 +53,54 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """PyYAML silently keeps the last of two equal keys; here that is an error."""
+class _PlainLoader(yaml.SafeLoader):
+    """YAML whose cost and size grow no faster than its text: a tree without anchors or merges.
 
+    PyYAML silently keeps the last of two equal keys; here that is an error.
+    """
 
-def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    loader.flatten_mapping(node)
-    seen: dict[Any, Any] = {}
-    for key_node, value_node in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f'the key "{key}" stands twice', key_node.start_mark
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """As PyYAML does it, within bounds."""
+        event = self.peek_event()  # type: ignore[no-untyped-call]
+        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+            raise yaml.composer.ComposerError(
+                None, None, "anchors and aliases are not read here", event.start_mark
             )
-        seen[key] = loader.construct_object(value_node, deep=True)
-    return seen
+        if self._depth == _DEEPEST:
+            raise yaml.composer.ComposerError(
+                None, None, f"it is nested more than {_DEEPEST} levels deep", event.start_mark
+            )
+        self._depth += 1
+        node: yaml.Node | None = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+    def construct_unique_mapping(self, node: yaml.MappingNode) -> dict[Any, Any]:
+        """A mapping that has each of its keys once."""
+        mapping: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.tag == _MERGE_TAG:
+                raise yaml.constructor.ConstructorError(
+                    None, None, "merge keys (<<) are not read here", key_node.start_mark
+                )
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key must be a single value", key_node.start_mark
+                )
+            key = self.construct_object(key_node)
+            if key in mapping:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f'the key "{key}" stands twice', key_node.start_mark
+                )
+            mapping[key] = self.construct_object(value_node, deep=True)
+        return mapping
 
 
-_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+_PlainLoader.add_constructor(
+    yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _PlainLoader.construct_unique_mapping
+)
 
 
 def parse_yaml(text: str, source: str) -> dict[str, Any]:
@@ -76,11 +111,21 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
         source: name of the text in an error, a path as a rule.
 
     Raises:
-        ConfigError: not YAML, not a mapping, or a key stands twice.
+        ConfigError: not YAML, not a mapping, too large or too deep, a key stands twice, or it has
+            anchors or merge keys, which let a few bytes stand for any number.
     """
+    if len(text) > _LONGEST:
+        raise ConfigError(f"{source} is too long: at most {_LONGEST} characters are read.")
     try:
-        value = yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - derives from SafeLoader
-    except yaml.YAMLError as error:
+        value = yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - derives from SafeLoader
+    except (
+        yaml.YAMLError,
+        ValueError,
+        TypeError,
+        LookupError,
+        ArithmeticError,
+        AttributeError,
+    ) as error:
         problem = " ".join(str(error).split())
         raise ConfigError(f"{source} is not valid YAML: {problem}.") from error
     if value is None:
@@ -99,7 +144,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: no such file, or not a YAML mapping.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_LONGEST + 1)
     except FileNotFoundError as error:
         raise ConfigError(f"There is no file {path}.") from error
     except (OSError, UnicodeDecodeError) as error:

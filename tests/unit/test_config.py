@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 from typing import Any, Literal, Self
 
 import pytest
@@ -34,6 +36,59 @@ def test_a_key_that_stands_twice_is_refused():
 def test_what_is_not_a_plain_mapping_is_refused(text: str):
     with pytest.raises(ConfigError, match=r"x\.yaml"):
         parse_yaml(text, "x.yaml")
+
+
+def merge_bomb(depth: int) -> str:
+    """Merge keys in merge keys: ten times as much to hold for each level."""
+    text = "&a0 {k: v}"
+    for level in range(1, depth + 1):
+        text = f"&a{level} {{<<: [{text}, {', '.join([f'*a{level - 1}'] * 9)}]}}"
+    return f"<<: {text}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (merge_bomb(7), "anchors and aliases are not read here"),
+        ("a: &x [1]\nb: [*x, *x]", "anchors and aliases"),
+        ("<<: {a: 1}", "merge keys"),
+        ("a:\n  <<: [{b: 1}, {c: 2}]", "merge keys"),
+        ("a: " + "[" * 5_000 + "]" * 5_000, "nested more than 64 levels"),
+        ("{a: " * 5_000, "nested more than 64 levels"),
+        ("a: " + "x" * 2**20, "too long"),
+        ("? [1, 2]\n: 3", "a key must be a single value"),
+        ("a: 2020-99-99", "month must be in"),
+        ("a: " + "9" * 5_000, "not valid YAML"),
+        ("a: !!timestamp x", "not valid YAML"),
+        ("a: !!bool maybe", "not valid YAML"),
+        ("a: !!float x", "not valid YAML"),
+        ("!!map [1]", "not valid YAML"),
+    ],
+    ids=lambda value: value[:24],
+)
+def test_what_costs_more_than_its_text_or_means_nothing_is_refused_in_a_sentence(
+    text: str, said: str
+):
+    with pytest.raises(ConfigError) as refusal:
+        parse_yaml(text, "x.yaml")
+    assert refusal.value.detail.startswith("x.yaml ")
+    assert said in refusal.value.detail
+
+
+def test_no_text_ends_in_anything_but_a_mapping_or_a_sentence():
+    random = Random(7)
+    characters = "abc:-[]{}&*!<>|#%@`'\"?,=~.0123456789 \n\t\\"
+    for _ in range(5_000):
+        text = "".join(random.choices(characters, k=random.randrange(1, 25)))
+        with suppress(ConfigError):
+            assert isinstance(parse_yaml(text, "x.yaml"), dict)
+
+
+def test_a_file_without_end_is_not_read_to_its_end(tmp_path: Path):
+    with (tmp_path / "x.yaml").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(ConfigError, match="too long"):
+        read_yaml(tmp_path / "x.yaml")
 
 
 def test_an_empty_file_is_an_empty_mapping():
