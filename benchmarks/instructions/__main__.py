@@ -80,9 +80,9 @@ def _count(
     folder: Path, sources: Mapping[str, Path], wanted: Sequence[Question]
 ) -> Mapping[str, Counts]:
     """All servers are up at once; each answers while nothing else is asked."""
-    models = make_small_models(folder / "models")
     found: dict[str, dict[str, float | CountError]] = {tree: {} for tree in sources}
     with running_registry() as registry, ExitStack() as stack:
+        models = make_small_models(folder / "models")
         servers = {}
         for model in dict.fromkeys(question.model for question in wanted):
             registry.publish(model, models / PACKAGES[model])
