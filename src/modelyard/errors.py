@@ -156,6 +156,16 @@ class ModelRefusedError(ModelyardError):
     status = 409
 
 
+class ModelNotLoadedError(ModelRefusedError):
+    """A model version ran out of time or memory while it was loaded or tried.
+
+    That may be the machine's fault: it says nothing of the files, and trying again can succeed.
+    """
+
+    title = "The model version could not be loaded"
+    status = 503
+
+
 class NoModelError(ModelyardError):
     """No model is served yet."""
 

@@ -20,7 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from modelyard.errors import ModelRefusedError
+from modelyard.errors import ModelNotLoadedError, ModelRefusedError
 from modelyard.scoring.child.process import child_environment, ending
 from modelyard.settings import ServingSettings
 
@@ -54,15 +54,15 @@ def prove(folder: Path, limits: ProofLimits) -> None:
     """Open and try the ONNX version in `folder` elsewhere; half a second of an idle core.
 
     On a machine that is busy throughout, what runs only on idle cores may not get far enough:
-    before a version is refused, it is tried once more with a small share of a core for sure.
+    then it is tried once more with a small share of a core for sure.
 
     Raises:
-        ModelRefusedError: it cannot be served, or took more than the limits.
+        ModelRefusedError: it cannot be served; ModelNotLoadedError when it passed the limits.
     """
     idle = replace(limits, seconds=min(limits.seconds, _PATIENCE_S))
     try:
         _try(folder, idle, "idle")
-    except ModelRefusedError:
+    except ModelNotLoadedError:
         _try(folder, limits, "low")
 
 
@@ -87,7 +87,7 @@ def _try(folder: Path, limits: ProofLimits, priority: str) -> None:
     try:
         said, complaints = process.communicate(timeout=limits.seconds)
     except subprocess.TimeoutExpired as error:
-        raise ModelRefusedError(
+        raise ModelNotLoadedError(
             "The graph was tried in a process of its own, and was not opened and asked within "
             f"{limits.seconds:g} s.",
             fix="If it needs longer, raise SERVING_CHILD_START_TIMEOUT_S.",
@@ -108,11 +108,12 @@ def _judge(code: int, said: bytes, complaints: bytes) -> None:
         outcome = None
     if code == 0 and outcome is not None:
         if "refused" in outcome:
-            raise ModelRefusedError(outcome["refused"], fix=outcome["fix"])
+            kind = ModelRefusedError if outcome["is_verdict"] else ModelNotLoadedError
+            raise kind(outcome["refused"], fix=outcome["fix"])
         return
     if complaints:
         text = complaints.decode("utf-8", "replace")[-_LOGGED_CHARACTERS:]
         log.warning("The process that tried a graph wrote: %s", " | ".join(text.splitlines()))
-    raise ModelRefusedError(
+    raise ModelNotLoadedError(
         f"The graph was tried in a process of its own, and {ending(code)}.", fix=_FIX
     )

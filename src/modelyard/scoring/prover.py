@@ -12,7 +12,7 @@ import signal
 import sys
 from pathlib import Path
 
-from modelyard.errors import ModelyardError
+from modelyard.errors import ModelNotLoadedError, ModelyardError
 from modelyard.scoring.child.guard import (
     die_with_server,
     limit_memory,
@@ -24,7 +24,7 @@ _MEMORY_WORDS = ("alloc", "memory")  # of onnxruntime and of C++
 _FIX = "If the model is sound and needs more memory, raise SERVING_CHILD_MEMORY_MB."
 
 
-def _try(folder: Path, memory_bytes: int) -> dict[str, str]:
+def _try(folder: Path, memory_bytes: int) -> dict[str, str | bool]:
     """What is wrong with the version in `folder`; empty when nothing is."""
     from modelyard.scoring.bundle import open_bundle
     from modelyard.scoring.trial import try_example
@@ -34,15 +34,22 @@ def _try(folder: Path, memory_bytes: int) -> dict[str, str]:
         if bundle.has_example:
             try_example(bundle.runner, bundle.decoder, bundle.contract)
     except MemoryError:
-        return {"refused": "The graph takes more memory than it may.", "fix": _FIX}
+        return _out_of_memory("The graph takes more memory than it may.")
+    except ModelNotLoadedError as error:
+        return {"refused": error.detail, "fix": error.fix, "is_verdict": False}
     except ModelyardError as error:
-        is_memory = any(word in error.detail.lower() for word in _MEMORY_WORDS)
-        return {"refused": error.detail, "fix": error.fix or (_FIX if is_memory else "")}
+        if any(word in error.detail.lower() for word in _MEMORY_WORDS):
+            return _out_of_memory(error.detail)
+        return {"refused": error.detail, "fix": error.fix, "is_verdict": True}
     held = peak_bytes()
     if 0 < memory_bytes < held:
         detail = f"The graph made its process hold {held >> 20} MiB for its example; "
-        return {"refused": f"{detail}{memory_bytes >> 20} MiB are allowed.", "fix": _FIX}
+        return _out_of_memory(f"{detail}{memory_bytes >> 20} MiB are allowed.")
     return {}
+
+
+def _out_of_memory(detail: str) -> dict[str, str | bool]:
+    return {"refused": detail, "fix": _FIX, "is_verdict": False}
 
 
 def main(arguments: list[str]) -> int:

@@ -8,7 +8,7 @@ from time import perf_counter
 import numpy as np
 
 from modelyard.contract import Contract, OutputKind
-from modelyard.errors import ModelRefusedError
+from modelyard.errors import ModelNotLoadedError, ModelRefusedError
 from modelyard.scoring.daemon import DaemonCall
 from modelyard.scoring.rows.decoder import RowDecoder
 from modelyard.scoring.runner import Predictions, Runner, RunnerError
@@ -25,8 +25,9 @@ def try_example(runner: Runner, decoder: RowDecoder, contract: Contract) -> floa
     scored together, so a row's answer must not depend on its neighbours.
 
     Raises:
-        ModelRefusedError: it failed, took longer than the contract allows, or answered something
-            that is not finite, no probability, or not the same for the same row.
+        ModelRefusedError: it failed, or answered something that is not finite, no probability, or
+            not the same for the same row.
+        ModelNotLoadedError: it took longer than the contract allows.
     """
     row = decoder.rows([contract.example])[0]
 
@@ -53,7 +54,7 @@ def _within(limit_s: float, call: Callable[[], Predictions]) -> Predictions:
     try:
         return DaemonCall(call, name="try-model").result(limit_s)
     except TimeoutError as error:
-        raise ModelRefusedError(
+        raise ModelNotLoadedError(
             f"The model did not answer its example within {limit_s:g} s (the contract's "
             "inference_timeout_s)."
         ) from error

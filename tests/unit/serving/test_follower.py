@@ -8,6 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from modelyard.scoring.proof import ProofLimits
 from modelyard.serving.following.report import State
 from support.follower import follow, served, settled, until
 from support.models.toy import NAME, ROW, contract_with
@@ -86,6 +87,28 @@ def test_a_bad_version_keeps_the_old_one_and_is_tried_once(quick: Server):
         assert quick.registry.downloads == ["1", "2", "2"]
         quick.registry.add(3)
         await until(lambda: served(quick) == "3")
+
+    follow(quick, work)
+
+
+def test_what_ran_out_of_time_is_tried_again_and_keeps_nothing_waiting(quick: Server):
+    """A busy machine is no verdict on a version: it is served as soon as there is time for it."""
+
+    async def work(_: httpx.AsyncClient) -> None:
+        quick.registry.add(1)
+        await until(lambda: served(quick) == "1")
+        quick.loader._proof = ProofLimits(seconds=0.001)
+        quick.registry.add(2)
+        await until(lambda: quick.follower.report.state is State.FAILED)
+        error = quick.follower.report.error
+        assert "not opened and asked within 0.001 s" in error.detail
+        assert served(quick) == "1"
+        quick.registry.add(3)  # while version 2 is paused
+        await until(lambda: quick.follower.report.wanted_version == "3")
+        await until(lambda: quick.follower.loads["failed"] >= 3)
+        quick.loader._proof = ProofLimits()
+        await until(lambda: served(quick) == "3")
+        assert quick.follower.report.state is State.FOLLOWING
 
     follow(quick, work)
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from modelyard.errors import ModelRefusedError
+from modelyard.errors import ModelNotLoadedError, ModelRefusedError
 from modelyard.scoring.child import wire
 from modelyard.scoring.runner import Predictions, RunnerError, RunnerLostError
 
@@ -97,18 +97,14 @@ class ChildProcess:
         """
         message = self._prepare(wire.Load(os.fspath(folder)))
         if not isinstance(message, wire.Loaded):
-            raise ModelRefusedError(
-                f"The model could not be loaded: {_reason(message)}", fix=_fix(message)
-            )
+            raise _load_error("The model could not be loaded", message)
         return message
 
     def bind(self, bind: wire.Bind) -> None:
         """Tell it which columns to expect; raises ModelRefusedError like `load`."""
         message = self._prepare(bind)
         if not isinstance(message, wire.Bound):
-            raise ModelRefusedError(
-                f"The model cannot be asked: {_reason(message)}", fix=_fix(message)
-            )
+            raise _load_error("The model cannot be asked", message)
 
     def ask(self, question: wire.Ask, limit_s: float) -> wire.Answer:
         """The answer to `question`, blocking; one thread after the other.
@@ -169,12 +165,12 @@ class ChildProcess:
         try:
             return self._talk(message, self._start_s)
         except TimeoutError as error:
-            raise ModelRefusedError(
+            raise ModelNotLoadedError(
                 f"The model was not loaded within {self._start_s:g} s.",
                 fix="If it needs longer, raise SERVING_CHILD_START_TIMEOUT_S.",
             ) from error
         except (OSError, wire.WireError) as error:
-            raise ModelRefusedError(
+            raise ModelNotLoadedError(
                 f"The process that loads the model died: {self.end_reason()}.", fix=_MEMORY_FIX
             ) from error
 
@@ -241,17 +237,19 @@ def _reason(message: wire.FromChild) -> str:
     return message.message if isinstance(message, wire.Failed) else "it answered something else"
 
 
-def _fix(message: wire.FromChild) -> str:
+def _load_error(what: str, message: wire.FromChild) -> ModelRefusedError:
     reason = _reason(message)
+    detail = f"{what}: {reason}"
     if reason.startswith("MemoryError"):
-        return _MEMORY_FIX
+        return ModelNotLoadedError(detail, fix=_MEMORY_FIX)
     if reason.startswith("ModuleNotFoundError"):
-        return (
-            "The package is not installed where the model runs: build the serving image with "
+        return ModelRefusedError(
+            detail,
+            fix="The package is not installed where the model runs: build the serving image with "
             "SERVING_TARGET=pyfunc or torch, or add the package to the `serve` group of "
-            "pyproject.toml."
+            "pyproject.toml.",
         )
-    return ""
+    return ModelRefusedError(detail)
 
 
 def ending(code: int) -> str:

@@ -2,8 +2,9 @@
 
 One task makes one pass after the other: it asks the registry and, when the answer is not the
 version that is served, loads that version and hands it to the holder. When anything goes wrong, the
-old version stays and `report` says why. A version whose processes keep dying is refused, and its
-predecessor is served again. The task never ends by itself.
+old version stays and `report` says why. A verdict on a version's files is remembered; a version
+that ran out of time or memory is tried again, after longer and longer pauses. A version whose
+processes keep dying is refused, and its predecessor is served again. The task never ends by itself.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from datetime import UTC, datetime
 
 from modelyard.errors import (
     ContractError,
+    ModelNotLoadedError,
     ModelRefusedError,
     ModelyardError,
     NoModelError,
@@ -26,9 +28,10 @@ from modelyard.errors import (
 )
 from modelyard.registry import ModelVersion
 from modelyard.scoring.daemon import in_daemon
-from modelyard.serving.following.cache import Identity, identity
+from modelyard.serving.following.cache import identity
 from modelyard.serving.following.loader import Loader
 from modelyard.serving.following.report import FollowerReport, State
+from modelyard.serving.following.setback import Setback
 from modelyard.serving.model.holder import Holder
 from modelyard.serving.model.snapshot import Snapshot
 
@@ -60,7 +63,7 @@ class Follower:
         self._loader = loader
         self._holder = holder
         self._interval_s = interval_s
-        self._refused: tuple[Identity, ModelyardError] | None = None
+        self._setback: Setback | None = None
         self._predecessor: ModelVersion | None = None
         self._failures = 0
         self._next_pass: asyncio.Future[FollowerReport] | None = None
@@ -134,7 +137,7 @@ class Follower:
             asked, self._next_pass = self._next_pass, None
             self._wake.clear()
             if asked is not None:
-                self._refused = None
+                self._setback = None
             await self._pass()
             if asked is not None and not asked.done():
                 asked.set_result(self.report)
@@ -171,14 +174,20 @@ class Follower:
             error = _failure(served)
             self._tell(State.REFUSED if error else State.FOLLOWING, error, wanted)
             return
-        if self._refused is not None and self._refused[0] == identity(version):
-            self._tell(State.REFUSED, self._refused[1], wanted)
+        setback = self._setback
+        if setback is not None and setback.version != identity(version):
+            setback = self._setback = None
+        if setback is not None and not setback.is_over:
+            self._tell(setback.state, setback.error, wanted)
             return
         contract = served.contract if served is not None else None
         try:
             snapshot = await in_daemon(lambda: self._loader.load(version, contract), "load")
+        except ModelNotLoadedError as error:
+            self._setback = Setback.postponed(identity(version), error, setback, self._interval_s)
+            self._tell(State.FAILED, error, wanted)
         except (ModelRefusedError, ContractError) as error:
-            self._refused = (identity(version), error)
+            self._setback = Setback.refused(identity(version), error)
             self._tell(State.REFUSED, error, wanted)
         except ModelyardError as error:
             self._tell(_unreachable_or_failed(error), error, wanted)
@@ -186,7 +195,7 @@ class Follower:
             log.exception("Version %s could not be loaded.", wanted)
             self._tell(State.FAILED, _unexpected(error), wanted)
         else:
-            self._refused = None
+            self._setback = None
             if served is not None and not _failure(served):
                 self._predecessor = served.version
             self._serve(snapshot)
@@ -224,7 +233,7 @@ class Follower:
             "Version %s is refused: %s Version %s is served again.",
             *(served.version.version, error.detail, predecessor.version),
         )
-        self._refused = (identity(served.version), error)
+        self._setback = Setback.refused(identity(served.version), error)
         self._serve(snapshot)
         self.loads["fell back"] += 1
 
@@ -255,7 +264,8 @@ class Follower:
             wanted_version=wanted,
             error=error,
         )
-        retries_later = state in (State.UNREACHABLE, State.FAILED)
+        # a version that is tried again later does not delay the looks at the registry
+        retries_later = state in (State.UNREACHABLE, State.FAILED) and self._setback is None
         self._failures = min(self._failures + 1, 10) if retries_later else 0
         if (state, str(error)) != (before.state, str(before.error)):
             if error is not None:

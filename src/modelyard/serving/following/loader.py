@@ -11,7 +11,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from modelyard.contract import Contract
-from modelyard.errors import ModelRefusedError, ModelyardError, RegistryError
+from modelyard.errors import (
+    ModelNotLoadedError,
+    ModelRefusedError,
+    ModelyardError,
+    RegistryError,
+)
 from modelyard.registry import ModelUri, ModelVersion, RegistryClient, verify_files
 from modelyard.registry.fetch import Verification, fetch, verify
 from modelyard.scoring.bundle import Bundle, open_bundle
@@ -218,7 +223,7 @@ class Loader:
             call = DaemonCall(lambda: open_bundle(entry.files, self._children), name="open-model")
             return call.result(self._proof.seconds)
         except TimeoutError as error:
-            raise ModelRefusedError(
+            raise ModelNotLoadedError(
                 f"The graph was not opened within {self._proof.seconds:g} s.",
                 fix="If it needs longer, raise SERVING_CHILD_START_TIMEOUT_S.",
             ) from error
