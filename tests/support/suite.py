@@ -122,6 +122,8 @@ def slowest_files(reports: Sequence[Path]) -> list[tuple[str, float]]:
 
 def main() -> int:
     """Run everything; 1 when a part failed."""
+    # a shell starts its background jobs with Ctrl-C ignored, and the parts would inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     RESULTS.mkdir(parents=True, exist_ok=True)
     for old in RESULTS.iterdir():
