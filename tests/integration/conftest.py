@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,9 +24,17 @@ from modelyard.registry import RegistryClient
 from support.network import free_port
 from support.servers import ROOT, Store, answers
 from support.turns import alone
+from support.warm.commands import on_path
 
 CONFIGS = ROOT / "configs"
 START_TIMEOUT_S = 120.0
+
+
+@pytest.fixture(scope="session", autouse=True)
+def commands() -> Iterator[None]:
+    """`modelyard` and `dvc` on the PATH, from a process that has imported their libraries."""
+    with tempfile.TemporaryDirectory(prefix="commands-") as folder, on_path(Path(folder)):
+        yield
 
 
 @pytest.fixture(scope="session")

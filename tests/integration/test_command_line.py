@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,7 @@ CLOSED = "http://127.0.0.1:9"  # the discard port: nothing listens there
 
 def modelyard(*words: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "modelyard.cli.main", *words],
+        ["modelyard", *words],
         cwd=ROOT,
         env={**os.environ, "MLFLOW_TRACKING_URI": CLOSED, "MODEL_NAME": "m", **settings},
         capture_output=True,

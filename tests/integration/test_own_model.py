@@ -123,7 +123,7 @@ class Machines:
     def __call__(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         config = str(PROJECTS / "machine-state.yaml")
         return subprocess.run(
-            [sys.executable, "-m", "modelyard.cli.main", command, "--config", config, *arguments],
+            ["modelyard", command, "--config", config, *arguments],
             cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False,
         )  # fmt: skip
 
@@ -231,7 +231,7 @@ def test_data_of_ones_own_goes_into_the_store_if_it_is_what_the_pointer_names(
     (workspace / "data/measurements.parquet").unlink()
     job = Machines(workspace / "data", machines.mlflow_url)
     environment = {**job.environment, **store.environment, "DVC_NO_ANALYTICS": "1"}
-    command = [sys.executable, "-m", "modelyard.cli.main", "dataset"]
+    command = ["modelyard", "dataset"]
     command += ["--config", str(PROJECTS / "machine-state.yaml"), "--from", str(own.parent)]
 
     def push() -> subprocess.CompletedProcess[str]:

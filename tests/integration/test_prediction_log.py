@@ -6,7 +6,6 @@ import json
 import resource
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +49,7 @@ def folder_of(server: ServingProcess) -> Path:
 def trace(server: ServingProcess, *words: str) -> subprocess.CompletedProcess[str]:
     """`modelyard trace`, as whoever is beside the server calls it."""
     return subprocess.run(
-        [sys.executable, "-m", "modelyard.cli.main", "trace", *words],
+        ["modelyard", "trace", *words],
         env=server.environment | {"MODEL_NAME": NAME},
         capture_output=True,
         text=True,
@@ -112,7 +111,7 @@ def test_an_id_that_nobody_answered_is_said_to_be_none(server: ServingProcess):
 
 def test_a_log_that_is_off_is_said_to_be_empty(server: ServingProcess, tmp_path: Path):
     done = subprocess.run(
-        [sys.executable, "-m", "modelyard.cli.main", "trace", "6f1c2a-1b"],
+        ["modelyard", "trace", "6f1c2a-1b"],
         env=server.environment
         | {"MODEL_NAME": NAME, "SERVING_PREDICTION_LOG_DIR": str(tmp_path / "no")},
         capture_output=True,

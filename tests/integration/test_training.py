@@ -6,7 +6,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,7 +40,6 @@ class TrainingJob:
         return {
             **os.environ,
             **self.store.environment,
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "MLFLOW_TRACKING_URI": self.mlflow_url,
             "WORKSPACE": str(self.folder / "workspace"),
             "DVC_CACHE_DIR": str(self.folder / "cache"),
@@ -205,7 +203,7 @@ def test_data_changed_on_this_machine_is_refused(train: TrainingJob, tmp_path: P
     path.unlink()
     path.write_bytes(content + b"\0")
     done = subprocess.run(
-        [sys.executable, "-m", "modelyard.cli.main", "train", *SMOKE],
+        ["modelyard", "train", *SMOKE],
         cwd=ROOT,
         env={**train.environment, "MODELYARD_DATA_DIR": str(workspace)},
         capture_output=True,

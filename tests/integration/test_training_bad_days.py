@@ -43,7 +43,7 @@ class Training:
         (self.folder / "transactions.parquet.dvc").write_text(pointer)
 
     def command(self, *arguments: str) -> list[str]:
-        train = [sys.executable, "-m", "modelyard.cli.main", "train"]
+        train = ["modelyard", "train"]
         train += ["--config", "configs/train-smoke.yaml", "--set", f"registered_model={NAME}"]
         return [*train, "--set", "promote=never", "--set", "experiment=bad-days", *arguments]
 

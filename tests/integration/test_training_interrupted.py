@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +31,7 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def command(mlflow_url: str, data_dir: Path, tmp_path: Path) -> Iterator[tuple[list[str], dict]]:
-    arguments = [sys.executable, "-m", "modelyard.cli.main", "train"]
+    arguments = ["modelyard", "train"]
     arguments += ["--config", "configs/train-smoke.yaml", "--set", "promote=never"]
     arguments += ["--set", f"fit.epochs={EPOCHS}", "--set", f"fit.patience={EPOCHS}"]
     arguments += ["--set", "experiment=interrupted"]

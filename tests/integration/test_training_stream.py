@@ -239,9 +239,10 @@ def peak_bytes(train: Training, rows: int) -> int:
         "subprocess.run(sys.argv[1:], check=True, stdout=sys.stderr)\n"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)\n"
     )
+    cold = [sys.executable, "-m", "modelyard.cli.main", *train.command()[1:]]  # nothing inherited
     arguments = ("--set", f"sample_rows={rows}", "--set", "fit.epochs=1")
     done = subprocess.run(
-        [sys.executable, "-c", code, *train.command(*arguments, "--set", "fit.batch_rows=4096")],
+        [sys.executable, "-c", code, *cold, *arguments, "--set", "fit.batch_rows=4096"],
         cwd=ROOT, env=train.environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

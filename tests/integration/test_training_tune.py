@@ -40,7 +40,7 @@ def environment(mlflow_url: str, tmp_path_factory: pytest.TempPathFactory) -> di
 
 def modelyard(environment: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "modelyard.cli.main", *arguments],
+        ["modelyard", *arguments],
         cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +39,7 @@ class Checkout:
 
     def modelyard(self, *words: str, **settings: str) -> subprocess.CompletedProcess[str]:
         """One command of modelyard."""
-        return self._run([sys.executable, "-m", "modelyard.cli.main", *words], settings)
+        return self._run(["modelyard", *words], settings)
 
     def commit(self) -> str:
         """Commit everything; returns the commit."""
@@ -82,7 +81,6 @@ def copy_tree(folder: Path, environment: Mapping[str, str]) -> Checkout:
     shutil.copy2(ROOT / "entrypoint.sh", folder / "entrypoint.sh")
     (folder / ".gitignore").write_text("__pycache__/\n*.parquet\n")
     own = {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(folder / "src"),
         "DVC_CACHE_DIR": str(folder.parent / "dvc-cache"),
         "DVC_REMOTE_URL": str(folder.parent / "dvc-store"),

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 
 from support.network import free_port
 from support.servers import ROOT
 
-COMMAND = [sys.executable, "-m", "modelyard.cli.main"]
+COMMAND = ["modelyard"]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 

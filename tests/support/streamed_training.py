@@ -47,7 +47,7 @@ class Training:
         }
 
     def command(self, *arguments: str) -> list[str]:
-        train = [sys.executable, "-m", "modelyard.cli.main", "train", "--promote", "never"]
+        train = ["modelyard", "train", "--promote", "never"]
         return [*train, "--config", "configs/train-smoke.yaml", "--set", STREAM, *arguments]
 
     def __call__(self, *arguments: str) -> subprocess.CompletedProcess[str]:
