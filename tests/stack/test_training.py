@@ -151,7 +151,7 @@ def test_bad_input_is_refused_and_the_field_is_named(trained: Stack, body: str, 
 def test_a_second_version_takes_over_without_a_failed_request(trained: Stack) -> None:
     old = int(trained.version())
     with traffic_to(trained) as traffic:
-        trained.train(*SMOKE)
+        trained.train(*SMOKE, options=("--no-deps",))  # its data is in the store
         wait_for("the new version", lambda: trained.version() == str(old + 1))
     FIGURES.append(f"{len(traffic.versions)} predictions during a second training, none failed")
     assert traffic.failures == []

@@ -46,11 +46,11 @@ def serve(address: str) -> None:
             client, _ = listener.accept()
             if os.fork() == 0:
                 listener.close()
-                _attend(client)
+                _run_for(client)
             client.close()
 
 
-def _attend(client: socket.socket) -> None:
+def _run_for(client: socket.socket) -> None:
     """Run one command: tell the client its process id, then how it ended; never returns."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _, files, _, _ = socket.recv_fds(client, 1, 3)
