@@ -1,78 +1,30 @@
-"""Promises that the Compose files and Dockerfiles make, checked without an engine."""
+"""Promises that the Compose files make, checked without an engine."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from modelyard.settings import (
-    CommandSettings,
-    DemoSettings,
     ServingSettings,
     TrafficSettings,
-    TrainingSettings,
     variable_of,
 )
-
-ROOT = Path(__file__).parents[2]
-BASE = "docker-compose.yml"
-CPU = "docker-compose.cpu.yml"
-OFFLINE = "ci/docker/compose.offline.yml"
-DOCKERFILES = ("Dockerfile.mlflow", "Dockerfile.train", "Dockerfile.serve")
-SET_BY_THE_SHELL = {"USER"}
-READ_BY_COMPOSE = {"COMPOSE_FILE", "COMPOSE_PROJECT_NAME"}
-RESET = "reset by the overlay"
-VARIABLE = re.compile(r"\$\{(\w+)(?::-((?:[^{}]|\$\{[^{}]*\})*))?\}")
-
-
-class ComposeLoader(yaml.SafeLoader):
-    """YAML as Compose reads it: `!reset` takes a key away."""
-
-
-ComposeLoader.add_constructor("!reset", lambda _loader, _node: RESET)
-
-
-def read(path: str) -> str:
-    return (ROOT / path).read_text(encoding="utf-8")
-
-
-def load(path: str) -> dict[str, Any]:
-    return yaml.load(read(path), ComposeLoader)
-
-
-def interpolated(*paths: str) -> dict[str, set[str]]:
-    """Variables that Compose itself reads, with all their defaults; comments do not count."""
-    lines = [line for path in paths for line in read(path).splitlines()]
-    text = "\n".join(line for line in lines if not line.lstrip().startswith("#"))
-    found: dict[str, set[str]] = {}
-    for name, default in VARIABLE.findall(text):
-        found.setdefault(name, set()).add(default)
-    return found
-
-
-SERVICES: dict[str, dict[str, Any]] = load(BASE)["services"]
-INTERPOLATED = interpolated(BASE, CPU)
-PASSED_ON = {
-    name
-    for service in SERVICES.values()
-    for name, value in service.get("environment", {}).items()
-    if value is None
-}
-EXPLAINED = dict(re.findall(r"^#?([A-Z]\w*)=(.*)$", read(".env.example"), re.MULTILINE))
-TYPED = {
-    variable_of(kind, name): setting
-    for kind in (DemoSettings, CommandSettings, TrainingSettings, TrafficSettings, ServingSettings)
-    for name, setting in kind.model_fields.items()
-}
-LONG_RUNNING = {name: s for name, s in SERVICES.items() if s["restart"] == "unless-stopped"}
+from support.compose_files import (
+    BASE,
+    CPU,
+    LONG_RUNNING,
+    OFFLINE,
+    RESET,
+    ROOT,
+    SERVICES,
+    VARIABLE,
+    load,
+    read,
+)
 
 
 def test_the_services_are_the_documented_ones() -> None:
@@ -83,97 +35,6 @@ def test_the_services_are_the_documented_ones() -> None:
         assert {n for n, s in LONG_RUNNING.items() if s.get("profiles") == [profile]} == names
     jobs = {"secrets", "buckets", "mlflow-migrate", "dataset", "training"}
     assert set(SERVICES) - set(LONG_RUNNING) == jobs
-
-
-def test_every_variable_is_explained_in_the_example_with_its_default() -> None:
-    used = INTERPOLATED.keys() | PASSED_ON
-    assert used - SET_BY_THE_SHELL == EXPLAINED.keys() - READ_BY_COMPOSE
-    for name, default in EXPLAINED.items():
-        if name in PASSED_ON and TYPED[name].default_factory is None:
-            assert yaml.safe_load(default) == TYPED[name].default, name
-        elif name in INTERPOLATED and name != "MODELYARD_USER":
-            assert INTERPOLATED[name] == {default}, name
-
-
-def test_what_our_own_code_reads_has_its_default_there() -> None:
-    """Compose passes it on where it is set, and knows no default of its own for it."""
-    assert not PASSED_ON - TYPED.keys()
-    both = {
-        "MODEL_URI", "MODEL_NAME",  # the platform knows no project, and has no default for them
-        "MODELYARD_USER",  # the user of the host: a container has none
-        "GIT_COMMIT",  # a build argument
-        # Compose or HAProxy needs a value; test_generated.py: it has to be that of the settings
-        "MLFLOW_PORT", "GATEWAY_PORT", "SERVING_MAX_BATCH_BODY_BYTES",
-    }  # fmt: skip
-    assert TYPED.keys() & INTERPOLATED.keys() == both
-
-
-def test_make_leaves_to_dotenv_what_dotenv_may_set() -> None:
-    """Compose prefers its environment, so that what make exports would hide it."""
-    exported = re.findall(r"^export (\w+)", read("Makefile"), re.MULTILINE)
-    assert EXPLAINED.keys() & set(exported) == {"GIT_COMMIT"}
-
-
-def test_a_variable_has_one_default_wherever_it_is_read() -> None:
-    assert {name: d for name, d in INTERPOLATED.items() if len(d) != 1} == {}
-
-
-def test_an_empty_variable_counts_as_none_in_every_default() -> None:
-    """`${NAME-default}` and the like would take an empty one for a value."""
-    for path in (BASE, CPU, OFFLINE, "entrypoint.sh", "ci/docker/engine.sh", "ci/docker/rootfs.sh"):
-        assert re.findall(r"\$\{\w+[-?=+]", read(path)) == [], path
-
-
-@pytest.fixture(scope="module")
-def compose_config() -> Callable[..., dict[str, Any]]:
-    """Compose's own reading of the stack, with what is given as the whole environment."""
-    command = ["docker", "compose", "--profile", "*", "--env-file", os.devnull]
-    bare = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-    try:
-        subprocess.run(["docker", "compose", "version"], check=True, capture_output=True, env=bare)
-    except (OSError, subprocess.CalledProcessError):
-        pytest.skip("no `docker compose` on this machine")
-
-    def read_config(*files: str, **environment: str) -> dict[str, Any]:
-        options = [word for name in files for word in ("-f", name)]
-        done = subprocess.run(
-            [*command, *options, "config", "--format", "json"],
-            cwd=ROOT,
-            env=bare | environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        return json.loads(done.stdout)
-
-    return read_config
-
-
-@pytest.mark.parametrize("files", [(BASE,), (BASE, CPU)], ids=["gpu", "cpu"])
-def test_an_empty_variable_counts_as_none_in_the_whole_stack(
-    compose_config: Callable[..., dict[str, Any]], files: tuple[str, ...]
-) -> None:
-    # an empty COMPOSE_FILE is an error of Compose's own
-    empty = dict.fromkeys(EXPLAINED.keys() - {"COMPOSE_FILE"}, "")
-    unset, emptied = compose_config(*files), compose_config(*files, **empty)
-    for config in (unset, emptied):
-        for name, service in SERVICES.items():
-            for variable, value in service.get("environment", {}).items():
-                if value is None:  # the typed settings take both for none: test_settings.py
-                    passed_on = config["services"][name]["environment"].pop(variable)
-                    assert passed_on in (None, ""), variable
-    assert emptied == unset
-
-
-def test_a_variable_that_is_set_reaches_whoever_reads_it(
-    compose_config: Callable[..., dict[str, Any]],
-) -> None:
-    given = {name: f"{name.lower()}-1" for name in PASSED_ON}
-    services = compose_config(BASE, **given)["services"]
-    for name, service in SERVICES.items():
-        for variable, value in service.get("environment", {}).items():
-            if value is None:
-                assert services[name]["environment"][variable] == given[variable]
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -324,51 +185,6 @@ def test_the_offline_overlay_replaces_every_public_image_by_a_stand_in_of_its_ta
         assert overlay[name]["build"]["args"]["PYTHON_IMAGE"] in stand_ins
 
 
-@pytest.mark.parametrize("path", DOCKERFILES)
-def test_dockerfiles_start_from_a_digest_and_end_without_root(path: str) -> None:
-    text = read(path)
-    stages = {"scratch", *re.findall(r"^FROM .+ AS (\S+)$", text, re.MULTILINE)}
-    for base in re.findall(r"^FROM (\S+)", text, re.MULTILINE):
-        assert base == "${PYTHON_IMAGE}" or re.sub(r"\$\{\w+\}", "cpu", base) in stages
-    assert re.search(r"^ARG PYTHON_IMAGE=python:[\w.-]+@sha256:[0-9a-f]{64}$", text, re.MULTILINE)
-    assert re.findall(r"^USER (\S+)$", text, re.MULTILINE)[-1] == "10001:10001"
-    assert re.search(r"^HEALTHCHECK ", text, re.MULTILINE)
-    assert "curl" not in text
-    assert not text.startswith("# syntax"), "the frontend would be fetched from a registry"
-    for install in re.findall(r"uv pip install(?:.|\\\n)+?-r \S+", text):
-        assert "--require-hashes" in install
-        assert "--compile-bytecode" in install
-
-
-@pytest.mark.parametrize(
-    ("first", "last", "files"),
-    [
-        ("FROM ${PYTHON_IMAGE} AS build\n", "RUN uv venv /opt/venv\n", DOCKERFILES),
-        ("FROM ${PYTHON_IMAGE} AS runtime\n", "/tmp modelyard\n", DOCKERFILES),
-        ("# Local wheels", "AS wheels\n", DOCKERFILES[1:]),
-        ("# Only torch's CPU build", "COPY ", DOCKERFILES[1:]),
-    ],
-)
-def test_dockerfiles_repeat_a_stage_word_for_word(
-    first: str, last: str, files: tuple[str, ...]
-) -> None:
-    """Only equal steps share a layer and the cache; a stage cannot come from another Dockerfile."""
-    stages = set()
-    for path in files:
-        ((stage,),) = (
-            re.findall(f"{re.escape(first)}.*?{re.escape(last)}", read(path), re.DOTALL),
-        )
-        stages.add(stage)
-    assert len(stages) == 1
-
-
-def test_dockerfiles_and_compose_name_the_same_base() -> None:
-    bases = {
-        re.search(r"^ARG PYTHON_IMAGE=(\S+)$", read(path), re.MULTILINE)[1] for path in DOCKERFILES
-    }
-    assert bases == {*INTERPOLATED["PYTHON_IMAGE"]}
-
-
 @pytest.mark.parametrize(
     "path", sorted((ROOT / "configs/gateway/errors").glob("*.http")), ids=lambda path: path.name
 )
@@ -381,10 +197,3 @@ def test_the_gateways_own_answers_are_whole_problem_details(path: Path) -> None:
     assert lines[0].split()[1] == str(json.loads(body)["status"]) == path.stem.split("-")[0]
     assert ("Retry-After" in headers) == (path.stem[:3] in {"429", "502", "503", "504"})
     assert path.name in read("configs/gateway/haproxy.cfg")
-
-
-@pytest.mark.parametrize("path", ["entrypoint.sh", "ci/docker/engine.sh", "ci/docker/rootfs.sh"])
-def test_scripts_parse_and_may_be_run(path: str) -> None:
-    assert (ROOT / path).stat().st_mode & 0o111
-    shell = read(path).splitlines()[0].removeprefix("#!/usr/bin/env ").removeprefix("#!/bin/")
-    subprocess.run([shell, "-n", str(ROOT / path)], check=True)

@@ -17,8 +17,7 @@ from modelyard.serving.web.scores import Scores
 from support.connections import Answer, Wire, busy, one, over_the_wire, read_answer, request
 from support.models.toy import ROW
 from support.predict_requests import log_of
-from support.serving_app import Server
-from unit.serving.conftest import MakeServer
+from support.serving_app import MakeServer, Server
 
 ILL = 500.0
 """The amount of the request whose booking fails."""
