@@ -22,6 +22,7 @@ from modelyard.provenance import md5_of
 from modelyard.registry import RegistryClient
 from support.network import free_port
 from support.servers import ROOT, answers
+from support.warm.commands import cold
 
 NAME = "bad-day"
 
@@ -180,7 +181,7 @@ def test_a_full_disk_registers_nothing_and_the_run_can_be_resumed(
     disk.mkdir()
     train.settings["TMPDIR"] = str(disk)
     done = subprocess.run(
-        [*small_disk(disk, kibibytes), *train.command(*arguments)],
+        [*small_disk(disk, kibibytes), *cold(train.command(*arguments))],
         cwd=ROOT, env=train.environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 5, done.stdout + done.stderr
@@ -259,7 +260,7 @@ def test_mlflow_that_restarts_in_mid_run_loses_nothing(
 def test_mlflow_that_stays_away_is_given_up_in_time_and_the_run_can_be_resumed(
     server: Server, transactions: pl.DataFrame, tmp_path: Path
 ):
-    train = Training(tmp_path, server.url, {"TRACKING_PATIENCE_S": "2"})
+    train = Training(tmp_path, server.url, {"TRACKING_PATIENCE_S": "10"})
     train.use(transactions)
     process = subprocess.Popen(
         train.command("--set", "fit.batch_rows=16"), cwd=ROOT, env=train.environment,
@@ -271,7 +272,7 @@ def test_mlflow_that_stays_away_is_given_up_in_time_and_the_run_can_be_resumed(
             break
     said, errors = process.communicate(timeout=120)
     assert process.returncode == 6, errors
-    assert "waiting for up to 2 s" in said
+    assert "waiting for up to 10 s" in said
     assert "modelyard train --resume" in errors
     server.start()
     done = train("--set", "fit.batch_rows=16", "--resume")

@@ -21,6 +21,7 @@ from modelyard.training.data.objects import OBJECTS_FILE, find_objects
 from support.checkout import QUICK, copy_tree
 from support.servers import ROOT, Store
 from support.streamed_training import STREAM, Bucket, Training, interrupted_at, served
+from support.warm.commands import cold
 
 pytestmark = pytest.mark.timeout(900)  # trainings, several a test
 
@@ -239,10 +240,10 @@ def peak_bytes(train: Training, rows: int) -> int:
         "subprocess.run(sys.argv[1:], check=True, stdout=sys.stderr)\n"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024)\n"
     )
-    cold = [sys.executable, "-m", "modelyard.cli.main", *train.command()[1:]]  # nothing inherited
     arguments = ("--set", f"sample_rows={rows}", "--set", "fit.epochs=1")
+    command = cold(train.command(*arguments, "--set", "fit.batch_rows=4096"))
     done = subprocess.run(
-        [sys.executable, "-c", code, *cold, *arguments, "--set", "fit.batch_rows=4096"],
+        [sys.executable, "-c", code, *command],
         cwd=ROOT, env=train.environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -16,6 +16,14 @@ HERE = Path(__file__).parent
 SERVER = (sys.executable, str(HERE / "server.py"))
 
 
+def cold(command: Sequence[str]) -> list[str]:
+    """The same `modelyard` command by a process that inherits nothing.
+
+    For tests that measure the process, or that start it in namespaces of their own.
+    """
+    return [sys.executable, "-m", "modelyard.cli.main", *command[1:]]
+
+
 @contextmanager
 def on_path(folder: Path, server: Sequence[str] = SERVER, **environment: str) -> Iterator[None]:
     """Within the block they are the first on this process' PATH; `folder` is for them alone.
