@@ -153,9 +153,19 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return parse_yaml(text, str(path))
 
 
+class _PlainDumper(yaml.SafeDumper):
+    """Writes a value that occurs twice twice, and no anchor, which is not read."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - as PyYAML calls it
+        """No value gets an anchor."""
+        return True
+
+
 def dump_yaml(value: Mapping[str, Any]) -> str:
     """YAML text of `value`, keys in their own order, the same bytes for the same value."""
-    text: str = yaml.safe_dump(dict(value), sort_keys=False, allow_unicode=True, width=100)
+    text: str = yaml.dump(
+        dict(value), Dumper=_PlainDumper, sort_keys=False, allow_unicode=True, width=100
+    )
     return text
 
 

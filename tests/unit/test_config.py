@@ -11,7 +11,7 @@ from typing import Any, Literal, Self
 import pytest
 from pydantic import Field, model_validator
 
-from modelyard.config import Frozen, override, parse_yaml, read_yaml, validate
+from modelyard.config import Frozen, dump_yaml, override, parse_yaml, read_yaml, validate
 from modelyard.errors import ConfigError
 
 
@@ -89,6 +89,11 @@ def test_a_file_without_end_is_not_read_to_its_end(tmp_path: Path):
         file.truncate(2**40)
     with pytest.raises(ConfigError, match="too long"):
         read_yaml(tmp_path / "x.yaml")
+
+
+def test_what_is_written_can_be_read_also_where_a_value_occurs_twice():
+    shared = {"a": [1]}
+    assert parse_yaml(dump_yaml({"x": shared, "y": shared}), "x.yaml") == {"x": shared, "y": shared}
 
 
 def test_an_empty_file_is_an_empty_mapping():

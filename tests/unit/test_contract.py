@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
+from modelyard.config import dump_yaml
 from modelyard.contract import Contract, Feature, FeatureType, Output
 from modelyard.errors import ConfigError, ContractError
 
@@ -100,7 +101,7 @@ def test_a_value_is_judged_and_never_quoted(feature, value, fault):
 )
 def test_a_contract_that_does_not_hold_together_is_refused(changes, message):
     with pytest.raises(ContractError) as refusal:
-        Contract.from_yaml(yaml.safe_dump(VALUES | changes))
+        Contract.from_yaml(dump_yaml(VALUES | changes))
     assert message in refusal.value.detail
 
 
@@ -122,7 +123,7 @@ def test_every_field_is_written_down_also_where_nobody_set_it():
 
 def test_a_contract_of_before_which_says_less_still_holds():
     """What registered versions have: no Python version, and no field that was left at its value."""
-    old = Contract.from_yaml(yaml.safe_dump(VALUES))
+    old = Contract.from_yaml(dump_yaml(VALUES))
     assert (old.python_version, old.inference_timeout_s) == (None, 2.0)
     assert old == contract()
     assert old.breaking_changes(contract(python_version="3.11.9")) == []

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path, PurePosixPath
+from time import monotonic
 from typing import Any, Self
 from urllib.parse import quote
 
@@ -30,13 +31,13 @@ from modelyard.registry.records import (
     run_of,
     version_of,
 )
+from modelyard.registry.transfer import Transfer
 from modelyard.registry.uri import ModelUri, Selector
 from modelyard.settings import RegistrySettings
 
 _API = "/api/2.0/mlflow"
 _PROXY = "/api/2.0/mlflow-artifacts/artifacts"
 _PROXY_SCHEME = re.compile(r"^mlflow-artifacts:/+(?:[^/]+:\d+/)?")
-_CHUNK_BYTES = 1 << 20
 _DEEPEST_FOLDER = 32
 
 
@@ -49,6 +50,7 @@ class RegistryClient(AbstractContextManager["RegistryClient"]):
 
     def __init__(self, tracking_uri: str, timeout_s: float = 5.0) -> None:
         self.tracking_uri = tracking_uri.rstrip("/")
+        self._timeout_s = timeout_s
         self._http = httpx.Client(base_url=self.tracking_uri, timeout=timeout_s)
 
     @classmethod
@@ -161,15 +163,21 @@ class RegistryClient(AbstractContextManager["RegistryClient"]):
         """Every file of `version` in all its folders; empty where the store has lost them."""
         return list(self._walk(self._folder(version), PurePosixPath()))
 
-    def download(self, version: ModelVersion, folder: Path) -> None:
+    def download(
+        self, version: ModelVersion, folder: Path, transfer: Transfer | None = None
+    ) -> None:
         """Fetch every file of `version` into `folder`, which is created.
+
+        Args:
+            transfer: bounds it; the usual limits when it is not given.
 
         Raises:
             RegistryNotFoundError: the version is registered, but the store has no files for it.
-            ModelRefusedError: a file's name would lead out of `folder`.
+            ModelRefusedError: a file's name would lead out of `folder`, or there is too much.
         """
+        transfer = transfer or Transfer()
         source = self._folder(version)
-        files = self.files(version)
+        files = transfer.admit(self._walk(source, PurePosixPath()))
         if not files:
             raise RegistryNotFoundError(
                 f"{version.name} version {version.version} is registered, but its files are not in "
@@ -179,11 +187,11 @@ class RegistryClient(AbstractContextManager["RegistryClient"]):
         for file in files:
             target = folder / file.path
             target.parent.mkdir(parents=True, exist_ok=True)
-            self._fetch(f"{source}/{file.path}", target)
+            self._fetch(f"{source}/{file.path}", target, transfer)
 
     def fetch_file(self, version: ModelVersion, path: str, target: Path) -> None:
         """Write one file of `version` to `target`."""
-        self._fetch(f"{self._folder(version)}/{path}", target)
+        self._fetch(f"{self._folder(version)}/{path}", target, Transfer())
 
     def version_text(self, version: ModelVersion, path: str) -> str:
         """The text of one file of `version`."""
@@ -224,7 +232,7 @@ class RegistryClient(AbstractContextManager["RegistryClient"]):
             else:
                 yield ArtifactFile(path, int(entry.get("file_size") or 0))
 
-    def _fetch(self, path: str, target: Path) -> None:
+    def _fetch(self, path: str, target: Path, transfer: Transfer) -> None:
         url = f"{_PROXY}/{quote(path)}"
         try:
             with self._http.stream("GET", url) as response:
@@ -232,7 +240,8 @@ class RegistryClient(AbstractContextManager["RegistryClient"]):
                     response.read()
                     raise self._refusal(response)
                 with target.open("wb") as file:
-                    for chunk in response.iter_bytes(_CHUNK_BYTES):
+                    for chunk in response.iter_bytes():
+                        transfer.receive(len(chunk))
                         file.write(chunk)
         except httpx.HTTPError as error:
             raise self._unavailable(error) from error
@@ -246,10 +255,18 @@ class RegistryClient(AbstractContextManager["RegistryClient"]):
         return self._answer("POST", f"{_API}/{path}", json=body)
 
     def _request(self, method: str, url: str, **request: Any) -> httpx.Response:
+        ends_at, parts = monotonic() + self._timeout_s, []
         try:
-            response = self._http.request(method, url, **request)
+            with self._http.stream(method, url, **request) as coming:
+                for part in coming.iter_bytes():
+                    parts.append(part)
+                    if monotonic() > ends_at:  # httpx' own limit is for each read
+                        raise httpx.ReadTimeout("it answers too slowly")
         except httpx.HTTPError as error:
             raise self._unavailable(error) from error
+        response = httpx.Response(
+            coming.status_code, content=b"".join(parts), request=coming.request
+        )
         if response.status_code != httpx.codes.OK:
             raise self._refusal(response)
         return response

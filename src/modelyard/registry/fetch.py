@@ -8,6 +8,7 @@ from typing import Protocol
 
 from modelyard.registry.manifest import DIGEST_TAG, read_manifest, verify_files
 from modelyard.registry.records import ModelVersion
+from modelyard.registry.transfer import Transfer
 
 
 class Verification(StrEnum):
@@ -31,18 +32,23 @@ class Verification(StrEnum):
 class Store(Protocol):
     """Where a version's files are; `RegistryClient` is one."""
 
-    def download(self, version: ModelVersion, folder: Path) -> None:
-        """Write every file of `version` into `folder`."""
+    def download(self, version: ModelVersion, folder: Path, transfer: Transfer) -> None:
+        """Write every file of `version` into `folder`, within the bounds of `transfer`."""
 
 
-def fetch(store: Store, version: ModelVersion, folder: Path) -> Verification:
+def fetch(
+    store: Store, version: ModelVersion, folder: Path, transfer: Transfer | None = None
+) -> Verification:
     """Download `version` into `folder`, and verify it.
+
+    Args:
+        transfer: bounds the download; the usual limits when it is not given.
 
     Raises:
         RegistryError: its files cannot be fetched.
-        ModelRefusedError: they are not those that were registered.
+        ModelRefusedError: they are not those that were registered, or too many or too large.
     """
-    store.download(version, folder)
+    store.download(version, folder, transfer or Transfer())
     return verify(version, folder)
 
 

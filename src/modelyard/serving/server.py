@@ -18,6 +18,7 @@ from modelyard.errors import ConfigError
 from modelyard.logs import configure_logs, log_error
 from modelyard.program import run_server
 from modelyard.registry import RegistryClient, parse_model_uri
+from modelyard.registry.transfer import TransferLimits
 from modelyard.scoring.child.opening import ChildOptions
 from modelyard.scoring.proof import ProofLimits
 from modelyard.serving.allocator import configure_allocator
@@ -62,6 +63,7 @@ def serve(settings: ServingSettings) -> None:
             require_manifest=settings.require_manifest,
             allow_schema_change=settings.allow_schema_change,
             children=ChildOptions.of(settings),
+            transfer=TransferLimits(settings.download_timeout_s, settings.max_version_mb * 2**20),
             proof=ProofLimits.of(settings),
         )
         holder = Holder()

@@ -39,6 +39,14 @@ class ServingSettings(RegistrySettings):
         "request to MLflow each; with 1, replicas agree within 2 s of the first that serves a new "
         "version.",
     )
+    download_timeout_s: float = Field(
+        600.0, gt=0, description="Seconds that fetching a model version may take in all."
+    )
+    max_version_mb: int = Field(
+        4096,
+        ge=1,
+        description="Largest model version in MiB, all files together; no larger one is served.",
+    )
     admin_token_file: Path | None = Field(
         None, description="File with the token for /admin; without one /admin refuses everybody."
     )

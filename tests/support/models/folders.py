@@ -78,7 +78,7 @@ class FolderRegistry:
             raise RegistryNotFoundError(f"There is no version for {uri}.")
         return self.versions[self.alias]
 
-    def download(self, version: ModelVersion, folder: Path) -> None:
+    def download(self, version: ModelVersion, folder: Path, _transfer: object = None) -> None:
         self._reach()
         self.downloads.append(version.version)
         if not Path(version.source).is_dir():

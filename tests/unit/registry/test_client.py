@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from modelyard.errors import (
     RegistryUnavailableError,
 )
 from modelyard.registry import ModelVersion, RegistryClient, parse_model_uri
+from modelyard.registry.transfer import Transfer, TransferLimits
 
 URI = parse_model_uri("models:/m@champion")
 VERSION = ModelVersion("m", "1", "run", "", "READY", 0)
@@ -162,3 +164,77 @@ def test_a_store_that_is_not_proxied_is_refused(tmp_path: Path):
             client.download(VERSION, tmp_path / "new")
         assert "s3://bucket/1" in raised.value.detail
         assert "--serve-artifacts" in raised.value.fix
+
+
+@pytest.mark.parametrize(
+    ("files", "limits", "said"),
+    [
+        ([f"{n}.bin" for n in range(4)], TransferLimits(files=3), "more than 3 files"),
+        (["big.bin"], TransferLimits(bytes=6), "larger than 0 MiB"),
+    ],
+)
+def test_a_version_that_is_too_much_is_refused(
+    tmp_path: Path, files: list[str], limits: TransferLimits, said: str
+):
+    listed = [{"path": name, "is_dir": False, "file_size": 7} for name in files]
+    with serving(store(listed)) as url, RegistryClient(url) as client:
+        with pytest.raises(ModelRefusedError, match=said):
+            client.download(VERSION, tmp_path / "new", Transfer(limits))
+        assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_file_that_is_larger_than_it_was_listed_is_refused(tmp_path: Path):
+    listed = [{"path": "model.onnx", "is_dir": False, "file_size": 1}]
+    with (
+        serving(store(listed)) as url,
+        RegistryClient(url) as client,
+        pytest.raises(ModelRefusedError, match="larger"),
+    ):
+        client.download(VERSION, tmp_path / "new", Transfer(TransferLimits(bytes=6)))
+
+
+@contextmanager
+def dripping(body: bytes) -> Iterator[str]:
+    """A server that gives the bytes of its answer one by one."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            with suppress(OSError):
+                for number in range(len(body)):
+                    self.wfile.write(body[number : number + 1])
+                    time.sleep(0.02)
+
+        def log_message(self, *_: object) -> None:
+            """No line on the terminal."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}"
+        finally:
+            server.shutdown()
+
+
+def test_an_answer_that_drips_ends_in_time():
+    with (
+        dripping(b" " * 10_000) as url,
+        RegistryClient(url, timeout_s=0.5) as client,
+        pytest.raises(RegistryUnavailableError, match="too slowly"),
+    ):
+        client.resolve(URI)
+
+
+@pytest.mark.parametrize("ends", ["its time is up", "nobody wants it"])
+def test_a_file_that_drips_ends_when(tmp_path: Path, ends: str):
+    abandoned = threading.Event()
+    limits = TransferLimits(seconds=0.5 if ends == "its time is up" else 600)
+    if ends == "nobody wants it":
+        threading.Timer(0.3, abandoned.set).start()
+    with dripping(b" " * 10_000) as url, RegistryClient(url) as client:
+        with pytest.raises(RegistryUnavailableError, match=r"did not arrive within|abandoned"):
+            client._fetch("file", tmp_path / "file", Transfer(limits, abandoned))
+        assert (tmp_path / "file").stat().st_size < 10_000

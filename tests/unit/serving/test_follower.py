@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 
 import httpx
@@ -87,6 +88,61 @@ def test_a_bad_version_keeps_the_old_one_and_is_tried_once(quick: Server):
         assert quick.registry.downloads == ["1", "2", "2"]
         quick.registry.add(3)
         await until(lambda: served(quick) == "3")
+
+    follow(quick, work)
+
+
+def test_a_slow_download_keeps_no_rollback_waiting(quick: Server, monkeypatch):
+    """The registry is asked while a version loads; what is not wanted any more is abandoned."""
+    fetch, loads, may_go_on = quick.registry.download, [], threading.Event()
+
+    def drip(version, folder, transfer) -> None:
+        loads.append(version.version)
+        while version.version == "2" and not may_go_on.wait(0.01):
+            transfer.receive(1)
+        fetch(version, folder, transfer)
+
+    async def work(client: httpx.AsyncClient) -> None:
+        quick.registry.add(1)
+        await until(lambda: served(quick) == "1")
+        monkeypatch.setattr(quick.registry, "download", drip)
+        quick.registry.add(2)
+        await until(lambda: quick.follower.report.state is State.LOADING)
+        model = (await client.get("/model")).json()
+        assert (model["version"], model["stale"]) == ("1", True)
+        assert model["follower"]["wanted_version"] == "2"
+        quick.registry.alias = "1"  # a rollback
+        await until(lambda: quick.follower.report.state is State.FOLLOWING)
+        assert served(quick) == "1"
+        quick.registry.add(3)
+        await until(lambda: served(quick) == "3")
+        assert loads == ["2", "3"]
+
+    follow(quick, work)
+    may_go_on.set()
+
+
+def test_a_version_that_was_loaded_for_nothing_is_closed(quick: Server, monkeypatch):
+    closed, load, may_go_on = [], quick.loader.load, threading.Event()
+
+    def slow(version, contract, abandoned):
+        snapshot = load(version, contract, abandoned)
+        if version.version == "2":
+            monkeypatch.setattr(snapshot.runner, "close", lambda: closed.append(version.version))
+            may_go_on.wait()
+        return snapshot
+
+    async def work(_: httpx.AsyncClient) -> None:
+        quick.registry.add(1)
+        await until(lambda: served(quick) == "1")
+        monkeypatch.setattr(quick.loader, "load", slow)
+        quick.registry.add(2)
+        await until(lambda: quick.follower.report.state is State.LOADING)
+        quick.registry.alias = "1"
+        await until(lambda: quick.follower.report.state is State.FOLLOWING)
+        may_go_on.set()
+        await until(lambda: closed == ["2"])
+        assert served(quick) == "1"
 
     follow(quick, work)
 

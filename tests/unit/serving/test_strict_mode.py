@@ -25,7 +25,7 @@ from support.serving_app import MakeServer, Server
 class LinkingRegistry(FolderRegistry):
     """A registry whose download lays the very folder in place, links and all."""
 
-    def download(self, version, folder: Path) -> None:
+    def download(self, version, folder: Path, _transfer=None) -> None:
         folder.rmdir()
         Path(version.source).rename(folder)
 

@@ -30,6 +30,7 @@ from modelyard.registry import ModelVersion
 from modelyard.scoring.daemon import in_daemon
 from modelyard.serving.following.cache import identity
 from modelyard.serving.following.loader import Loader
+from modelyard.serving.following.loading import Loading
 from modelyard.serving.following.report import FollowerReport, State
 from modelyard.serving.following.setback import Setback
 from modelyard.serving.model.holder import Holder
@@ -38,6 +39,7 @@ from modelyard.serving.model.snapshot import Snapshot
 log = logging.getLogger(__name__)
 
 _LONGEST_DELAY_S = 15.0
+_STALE_AFTER_S, _STALE_INTERVALS = 30.0, 10
 _JITTER = 0.25
 _FIRST_LOAD_S = 5.0
 
@@ -102,6 +104,11 @@ class Follower:
         if report.error is not None:
             raise report.error
 
+    @property
+    def is_stale(self) -> bool:
+        """Whether what is served may not be what the address means by now."""
+        return self.report.is_stale(max(_STALE_AFTER_S, _STALE_INTERVALS * self._interval_s))
+
     def served(self) -> Snapshot:
         """What is served now.
 
@@ -114,20 +121,7 @@ class Follower:
 
     def absence(self) -> NoModelError:
         """Why no model is served, and what to do about it."""
-        error = self.report.error
-        match self.report.state:
-            case State.STARTING:
-                detail, fix = f"The server has just started and is looking for {self.uri}.", ""
-            case State.NOT_FOUND:
-                detail = f"No model is promoted under {self.uri} yet."
-                fix = (
-                    "Train one: `docker compose --profile train run --rm training` "
-                    "(or `make demo` without Docker)."
-                )
-            case _:
-                detail = f"No model is served yet under {self.uri}."
-                fix = error.sentence() if error else ""
-        return NoModelError(detail, fix=fix)
+        return self.report.absence(self.uri)
 
     # -- passes --------------------------------------------------------------------------------
 
@@ -165,44 +159,67 @@ class Follower:
             log.exception("A look at the registry failed.")
             self._tell(State.FAILED, _unexpected(error), self.report.wanted_version)
         else:
-            await self._converge(version)
+            newer: ModelVersion | None = version
+            while newer is not None:
+                newer = await self._converge(newer)
 
-    async def _converge(self, version: ModelVersion) -> None:
-        served = self._holder.snapshot
+    async def _converge(self, version: ModelVersion) -> ModelVersion | None:
+        """Serve `version`; returns another one when the address means that one meanwhile."""
+        served, setback = self._holder.snapshot, self._setback
         wanted = version.version
         if served is not None and identity(served.version) == identity(version):
             error = _failure(served)
             self._tell(State.REFUSED if error else State.FOLLOWING, error, wanted)
-            return
-        setback = self._setback
+            return None
         if setback is not None and setback.version != identity(version):
             setback = self._setback = None
         if setback is not None and not setback.is_over:
             self._tell(setback.state, setback.error, wanted)
-            return
+            return None
         contract = served.contract if served is not None else None
+        loading = Loading(self._loader, version, contract)
+        while not await loading.is_done_within(self._interval_s):
+            newer = await self._look_again(version)
+            if identity(newer) != identity(version) and loading.abandon():
+                return newer
         try:
-            snapshot = await in_daemon(lambda: self._loader.load(version, contract), "load")
-        except ModelNotLoadedError as error:
-            self._setback = Setback.postponed(identity(version), error, setback, self._interval_s)
+            snapshot = loading.result()
+        except Exception as error:  # noqa: BLE001 - each becomes a report
+            self._tell_failed_load(version, error)
+            return None
+        self._setback = None
+        if served is not None and not _failure(served):
+            self._predecessor = served.version
+        self._serve(snapshot)
+        self.loads["loaded"] += 1
+        log.info("%s is version %s: served from now on.", self.uri, wanted)
+        self._tell(State.FOLLOWING, None, wanted)
+        return None
+
+    async def _look_again(self, version: ModelVersion) -> ModelVersion:
+        """What the address means while `version` is loaded; `version` where that is not known."""
+        try:
+            newer = await in_daemon(self._loader.resolve, "resolve")
+        except Exception:  # noqa: BLE001 - the pass after this load reports it
+            return version
+        self._tell(State.LOADING, None, version.version)
+        return newer
+
+    def _tell_failed_load(self, version: ModelVersion, error: Exception) -> None:
+        wanted = version.version
+        if isinstance(error, ModelNotLoadedError):
+            self._setback = Setback.postponed(
+                identity(version), error, self._setback, self._interval_s
+            )
             self._tell(State.FAILED, error, wanted)
-        except (ModelRefusedError, ContractError) as error:
+        elif isinstance(error, ModelRefusedError | ContractError):
             self._setback = Setback.refused(identity(version), error)
             self._tell(State.REFUSED, error, wanted)
-        except ModelyardError as error:
+        elif isinstance(error, ModelyardError):
             self._tell(_unreachable_or_failed(error), error, wanted)
-        except Exception as error:
-            log.exception("Version %s could not be loaded.", wanted)
-            self._tell(State.FAILED, _unexpected(error), wanted)
         else:
-            self._setback = None
-            if served is not None and not _failure(served):
-                self._predecessor = served.version
-            self._serve(snapshot)
-            self.loads["loaded"] += 1
-            log.info("%s is version %s: served from now on.", self.uri, wanted)
-            self._tell(State.FOLLOWING, None, wanted)
-            return
+            log.error("Version %s could not be loaded.", wanted, exc_info=error)
+            self._tell(State.FAILED, _unexpected(error), wanted)
         self.loads["refused" if self.report.state is State.REFUSED else "failed"] += 1
 
     def _serve(self, snapshot: Snapshot) -> None:
@@ -270,7 +287,7 @@ class Follower:
         if (state, str(error)) != (before.state, str(before.error)):
             if error is not None:
                 log.warning("%s: %s. %s", self.uri, state.value, error.sentence())
-            elif before.error is not None:
+            elif before.error is not None and state is State.FOLLOWING:
                 log.info("%s: %s again.", self.uri, state.value)
 
 

@@ -6,6 +6,7 @@ Blocking, and away from the event loop: fetch beside what is served, verify, ope
 from __future__ import annotations
 
 import logging
+import threading
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from modelyard.errors import (
 )
 from modelyard.registry import ModelUri, ModelVersion, RegistryClient, verify_files
 from modelyard.registry.fetch import Verification, fetch, verify
+from modelyard.registry.transfer import Transfer, TransferLimits
 from modelyard.scoring.bundle import Bundle, open_bundle
 from modelyard.scoring.child.opening import ChildOptions
 from modelyard.scoring.child.runner import ChildRunner
@@ -51,6 +53,7 @@ class Loader:
         require_manifest: refuse versions that are not verified by a registered manifest.
         allow_schema_change: take versions that break those who call the served one.
         children: how models that are not ONNX are run; None refuses them.
+        transfer: what fetching a version may take.
         proof: what an ONNX graph may take, on trial in a process of its own, before it is opened
             in this one.
     """
@@ -64,6 +67,7 @@ class Loader:
         require_manifest: bool,
         allow_schema_change: bool,
         children: ChildOptions | None = None,
+        transfer: TransferLimits | None = None,
         proof: ProofLimits | None = None,
     ) -> None:
         self.uri = uri
@@ -72,6 +76,7 @@ class Loader:
         self._require_manifest = require_manifest
         self._allow_schema_change = allow_schema_change
         self._children = children
+        self._transfer = transfer or TransferLimits()
         self._proof = proof or ProofLimits()
         self._memory = f"{registry.tracking_uri} {uri}"
 
@@ -79,8 +84,16 @@ class Loader:
         """The version that the address means now."""
         return self._registry.resolve(self.uri)
 
-    def load(self, version: ModelVersion, served: Contract | None) -> Snapshot:
+    def load(
+        self,
+        version: ModelVersion,
+        served: Contract | None,
+        abandoned: threading.Event | None = None,
+    ) -> Snapshot:
         """`version`, ready to be served in the place of a model with the contract `served`.
+
+        Args:
+            abandoned: ends a download under way once it is set.
 
         Raises:
             ModelRefusedError, ContractError: it may not, or cannot, be served.
@@ -93,7 +106,7 @@ class Loader:
             )
         for _ in range(_ATTEMPTS):
             cached = self._cache.find(version)
-            entry = cached or self._fetch(version)
+            entry = cached or self._fetch(version, abandoned)
             try:
                 snapshot = self._open(entry, version, served)
             except _DamagedError as error:
@@ -124,11 +137,12 @@ class Loader:
         except OSError as error:
             log.warning("The cache cannot be written: %s", error)
 
-    def _fetch(self, version: ModelVersion) -> CachedVersion:
+    def _fetch(self, version: ModelVersion, abandoned: threading.Event | None) -> CachedVersion:
         """Download the version; it becomes an entry of the cache when its manifest agrees."""
 
         def fill(folder: Path) -> None:
-            self._require_verified(version, fetch(self._registry, version, folder))
+            transfer = Transfer(self._transfer, abandoned)
+            self._require_verified(version, fetch(self._registry, version, folder, transfer))
 
         return self._cache.add(version, self._origin(version), fill)
 

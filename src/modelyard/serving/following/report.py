@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 
-from modelyard.errors import ModelyardError
+from modelyard.errors import ModelyardError, NoModelError
 
 
 class State(StrEnum):
     """How the last pass ended."""
 
     STARTING = "starting"
+    LOADING = "loading"
     FOLLOWING = "following"
     NOT_FOUND = "not found"
     REFUSED = "refused"
@@ -37,3 +38,26 @@ class FollowerReport:
     checked_at: datetime | None = None
     wanted_version: str | None = None
     error: ModelyardError | None = None
+
+    def is_stale(self, longest_age_s: float) -> bool:
+        """Whether the last pass did not confirm what is served, or is older than this."""
+        if self.stale or self.checked_at is None:
+            return True
+        return (datetime.now(UTC) - self.checked_at).total_seconds() > longest_age_s
+
+    def absence(self, uri: str) -> NoModelError:
+        """Why no model is served under `uri`, and what to do about it."""
+        match self.state:
+            case State.STARTING:
+                return NoModelError(f"The server has just started and is looking for {uri}.")
+            case State.LOADING:
+                return NoModelError(f"Version {self.wanted_version} of {uri} is being loaded.")
+            case State.NOT_FOUND:
+                return NoModelError(
+                    f"No model is promoted under {uri} yet.",
+                    fix="Train one: `docker compose --profile train run --rm training` "
+                    "(or `make demo` without Docker).",
+                )
+            case _:
+                fix = self.error.sentence() if self.error else ""
+                return NoModelError(f"No model is served yet under {uri}.", fix=fix)

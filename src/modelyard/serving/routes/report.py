@@ -102,7 +102,7 @@ def view_model(snapshot: Snapshot, follower: Follower) -> ModelView:
         manifest_explanation=snapshot.verification.explanation,
         runner=snapshot.runner.description,
         loaded_at=snapshot.loaded_at,
-        stale=follower.report.stale,
+        stale=follower.is_stale,
         last_error=followed.last_error,
         follower=followed,
     )

@@ -148,7 +148,7 @@ class ServingMetrics(Collector):
         yield GaugeMetricFamily(
             "modelyard_stale",
             "1 while the registry has not confirmed what is served.",
-            value=int(self._follower.report.stale),
+            value=int(self._follower.is_stale),
         )
         yield GaugeMetricFamily(
             "modelyard_last_swap_succeeded",
