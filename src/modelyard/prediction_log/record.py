@@ -87,7 +87,7 @@ class RecordEncoder:
             return b',"%b_bytes":%d' % (name, len(content))
         try:
             msgspec.json.decode(content)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return b',"%b_base64":"%b"' % (name, base64.b64encode(content))
         # a JSON text has line ends between its tokens only
         return b',"%b":%b' % (name, content.translate(_NEWLINES))

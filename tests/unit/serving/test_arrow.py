@@ -217,5 +217,5 @@ def test_texts_come_through_as_they_are(kind: pa.DataType, different: int):
     for given in (table, table.slice(1000, 1500), pa.table({"t": table["t"].dictionary_encode()})):
         if kind == pa.string_view() and given.schema.field("t").type != kind:
             continue  # pyarrow cannot encode those
-        column = read_arrow_stream(arrow_stream(given), lambda _: None, lambda _: None)["t"]
+        column = read_arrow_stream(arrow_stream(given), 1, lambda _: None, lambda _: None)["t"]
         assert column.tolist() == given["t"].to_pylist()

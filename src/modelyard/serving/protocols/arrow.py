@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from io import BytesIO
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from modelyard.contract import OutputKind
 from modelyard.scoring.column import EncodedColumns
 from modelyard.scoring.rows.columns import check_columns
-from modelyard.scoring.rows.faults import Fault, RowsRefusedError, refuse, shown
+from modelyard.scoring.rows.faults import MAX_FAULTS, Fault, RowsRefusedError, refuse, shown
 from modelyard.scoring.runner import Predictions
 from modelyard.serving.problem import Problem
 from modelyard.serving.protocols.arrow_stream import NullError, StreamError, read_stream
@@ -30,16 +31,17 @@ def read_arrow(spec: ModelSpec, body: bytes) -> EncodedColumns:
 
     def check(schema: list[ArrowField]) -> None:
         """Refuse what the schema alone rules out, before any data is read."""
-        names = [field.name for field in schema]
+        times = Counter(field.name for field in schema)
         refuse(
             Fault([shown(name)], "appears more than once")
-            for name in dict.fromkeys(names)
-            if names.count(name) > 1
+            for name, count in times.items()
+            if count > 1
         )
         check_columns({field.name: field.empty() for field in schema}, spec.contract, [])
 
     try:
-        columns = read_stream(body, check, spec.limits.batch.check_rows)
+        most_fields = len(spec.contract.features) + MAX_FAULTS  # so many unknown ones are named
+        columns = read_stream(body, most_fields, check, spec.limits.batch.check_rows)
     except NullError as error:
         raise RowsRefusedError([Fault([str(error)], "must not have nulls")]) from error
     except StreamError as error:

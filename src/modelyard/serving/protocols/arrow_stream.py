@@ -2,8 +2,9 @@
 
 Libraries trust what a stream says about its own buffers: one changed byte makes pyarrow allocate
 without limit, and ends the process that runs arro3. Here a stream is only bytes: each buffer must
-lie within its message, so nothing is ever larger than the body. Only what features can be is read:
-numbers, booleans, text, and dictionaries of them; no nulls, no compression.
+lie within its message and none is copied for being listed, so that reading costs no more than a
+small multiple of the body. Only what features can be is read: numbers, booleans, text, and
+dictionaries of them; no nulls, no compression.
 The format: https://arrow.apache.org/docs/format/Columnar.html#ipc-streaming-format
 """
 
@@ -21,7 +22,12 @@ from modelyard.serving.protocols.arrow_types import ArrowField, ArrowLayout, rea
 from modelyard.serving.protocols.flatbuffer import FlatbufferError, FlatbufferTable
 
 _CONTINUATION = 0xFFFFFFFF
+_MOST_DELTAS = 64  # each copies the numbers of before
 _SCHEMA, _DICTIONARY_BATCH, _RECORD_BATCH = 1, 2, 3
+
+
+Dictionary = list[str] | Array
+"""Values that the indices of a column lead to: texts, or numbers."""
 
 
 class StreamError(ValueError):
@@ -33,12 +39,16 @@ class NullError(StreamError):
 
 
 def read_stream(
-    body: bytes, check: Callable[[list[ArrowField]], None], check_rows: Callable[[int], None]
+    body: bytes,
+    most_fields: int,
+    check: Callable[[list[ArrowField]], None],
+    check_rows: Callable[[int], None],
 ) -> dict[str, Column]:
     """The columns of the stream in `body`.
 
     Args:
         body: the stream.
+        most_fields: columns that it may have; a schema may list one field any number of times.
         check: raises when the schema cannot be accepted; called before any data is read.
         check_rows: raises when there are too many rows so far.
 
@@ -47,7 +57,7 @@ def read_stream(
         NullError: a column has nulls.
     """
     try:
-        return _Reader(body, check, check_rows).columns()
+        return _Reader(body, most_fields, check, check_rows).columns()
     except FlatbufferError as error:
         raise StreamError("it is damaged") from error
     except UnicodeDecodeError as error:
@@ -60,14 +70,17 @@ class _Reader:
     def __init__(
         self,
         body: bytes,
+        most_fields: int,
         check: Callable[[list[ArrowField]], None],
         check_rows: Callable[[int], None],
     ) -> None:
         self._body = body
+        self._most_fields = most_fields
         self._check = check
         self._check_rows = check_rows
         self._schema: list[ArrowField] = []
-        self._dictionaries: dict[int, Column] = {}
+        self._dictionaries: dict[int, Dictionary] = {}
+        self._deltas = 0
         self._parts: list[list[Column]] = []
         self._rows = 0
 
@@ -76,7 +89,9 @@ class _Reader:
             if kind == _SCHEMA and not self._parts:
                 if header.number(0, "h"):
                     raise StreamError("it is big-endian")
-                self._schema = read_schema(header)
+                self._schema = read_schema(header, self._most_fields)
+                if len(self._schema) > self._most_fields:
+                    raise StreamError(f"it has more than {self._most_fields} columns")
                 self._check(self._schema)
             elif kind == _DICTIONARY_BATCH:
                 self._keep_dictionary(header, data)
@@ -124,12 +139,23 @@ class _Reader:
         if batch is None or field is None:
             raise StreamError("it has a dictionary that no column refers to")
         value = ArrowField(field.name, field.layout, field.dtype)
-        (values,) = _Batch(batch, data).read([value], self._found)
+        (column,) = _Batch(batch, data).read([value], self._found)
+        values = np.asarray(column)
+        new: Dictionary = values.tolist() if values.dtype == object else values
         if header.number(2, "?") and number in self._dictionaries:
-            values = concatenate([self._dictionaries[number], values])
-        self._dictionaries[number] = values
+            old = self._dictionaries[number]
+            if isinstance(old, list) and isinstance(new, list):
+                old.extend(new)  # indices that were read before still lead to the same texts
+                return
+            self._deltas += 1
+            if self._deltas > _MOST_DELTAS:
+                raise StreamError(
+                    f"it adds to a dictionary of numbers more than {_MOST_DELTAS} times"
+                )
+            new = np.concatenate([old, new])
+        self._dictionaries[number] = new
 
-    def _found(self, number: int) -> Column:
+    def _found(self, number: int) -> Dictionary:
         if number not in self._dictionaries:
             raise StreamError("a dictionary is missing")
         return self._dictionaries[number]
@@ -150,7 +176,7 @@ class _Batch:
         self._data = data
 
     def read(
-        self, schema: list[ArrowField], dictionary: Callable[[int], Column]
+        self, schema: list[ArrowField], dictionary: Callable[[int], Dictionary]
     ) -> Iterator[Column]:
         """The values of each column."""
         for field in schema:
@@ -210,9 +236,9 @@ class _Batch:
         (count,) = next(self._variadic, (0,))
         if not 0 <= count <= len(self._data):
             raise StreamError("it is damaged")
-        buffers = [bytes(self._buffer()) for _ in range(count)]
+        buffers = [self._buffer() for _ in range(count)]  # views: one range may be listed often
         inline = views.tobytes()
-        texts: list[bytes] = []
+        texts: list[bytes | memoryview] = []
         budget = len(self._data)  # views may share bytes: the texts must not outgrow the body
         for row, (length, _, number, offset) in enumerate(views.tolist()):
             if 0 <= length <= 12:  # noqa: PLR2004 - so many bytes lie in the view itself
@@ -223,18 +249,17 @@ class _Batch:
             if not is_within or offset + length > len(buffers[number]) or budget < 0:
                 raise StreamError("a text lies outside its buffer")
             texts.append(buffers[number][offset : offset + length])
-        return np.array([text.decode("utf-8") for text in texts], object)
+        return np.array([str(text, "utf-8") for text in texts], object)
 
 
-def take(values: Column, codes: Array) -> Column:
+def take(values: Dictionary, codes: Array) -> Column:
     """The values at `codes`; texts stay encoded, so that each is checked only once.
+
+    Nothing of a dictionary is copied: any number of batches may refer to one.
 
     Raises:
         StreamError: a code leads beyond the values.
     """
     if len(codes) and not (codes.min() >= 0 and codes.max() < len(values)):
         raise StreamError("an index leads beyond its dictionary")
-    if isinstance(values, EncodedStrings):
-        return EncodedStrings(values.values, values.codes[codes])
-    array = np.asarray(values)
-    return EncodedStrings(array.tolist(), codes) if array.dtype == object else array[codes]
+    return EncodedStrings(values, codes) if isinstance(values, list) else values[codes]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from modelyard.serving.protocols.flatbuffer import FlatbufferTable
 _INT, _FLOAT = 2, 3
 _FLOATS = {0: "<f2", 1: "<f4", 2: "<f8"}
 _INT_BITS = (8, 16, 32, 64)
+_LONGEST_NAME_BYTES = 4096  # no feature has such a name; it is refused like any unknown one
 
 
 class ArrowLayout(Enum):
@@ -68,13 +70,13 @@ class ArrowField:
                 return _EMPTY["V1"]
 
 
-def read_schema(schema: FlatbufferTable) -> list[ArrowField]:
-    """The fields of a schema."""
-    return [_read_field(field) for field in schema.tables(1)]
+def read_schema(schema: FlatbufferTable, most: int) -> list[ArrowField]:
+    """The fields of a schema, and one more than `most` where there are more."""
+    return [_read_field(field) for field in islice(schema.tables(1), most + 1)]
 
 
 def _read_field(field: FlatbufferTable) -> ArrowField:
-    name = field.text(0)
+    name = field.text(0, _LONGEST_NAME_BYTES)
     kind, details = field.number(2, "B"), field.table(3)
     layout, dtype = _LAYOUTS.get(kind, (ArrowLayout.OTHER, ""))
     if kind in (_INT, _FLOAT) and details is not None:

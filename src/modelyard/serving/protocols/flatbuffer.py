@@ -35,9 +35,11 @@ class FlatbufferTable:
             FlatbufferTable(self.data, place + _unpack("<I", self.data, place)) if place else None
         )
 
-    def text(self, field: int) -> str:
-        """A string; empty when it is absent."""
+    def text(self, field: int, most_bytes: int) -> str:
+        """A string; empty when it is absent. Any number of fields may share a long one."""
         start, length = self._vector(field, 1)
+        if length > most_bytes:
+            raise FlatbufferError("a name is too long")
         try:
             return self.data[start : start + length].decode("utf-8")
         except UnicodeDecodeError as error:

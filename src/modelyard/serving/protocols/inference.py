@@ -48,6 +48,7 @@ from modelyard.serving.protocols.wording import render_v2
 LABEL = "/v2/models/{model}/infer"
 LENGTH_HEADER = b"inference-header-content-length"
 _address = re.compile(r"/v2/models/([^/]+)(?:/versions/([^/]+))?/infer").fullmatch
+_MOST_DIGITS = 18  # of a number of bytes; Python refuses to read thousands
 _TYPES = (b"", b"application/json", b"application/octet-stream")
 
 
@@ -79,7 +80,7 @@ class InferenceProtocol:
         length = headers.get(LENGTH_HEADER)
         if length is None:
             return InferFormat(model, version, None, self._json_body, self._limits.request)
-        if not length.isdigit():
+        if not length.isdigit() or len(length) > _MOST_DIGITS:
             raise unreadable(
                 "The header Inference-Header-Content-Length must be a number of bytes."
             )

@@ -11,13 +11,14 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping
 from io import StringIO
+from itertools import islice
 from typing import Any
 
 import msgspec
 from starlette.types import Scope
 
 from modelyard.scoring.rows.decoder import Table
-from modelyard.scoring.rows.faults import shown
+from modelyard.scoring.rows.faults import Fault, RowsRefusedError, shown
 from modelyard.scoring.runner import Predictions
 from modelyard.serving.limits import Limits
 from modelyard.serving.protocols.body import (
@@ -82,7 +83,7 @@ class LayoutsFormat:
         if not isinstance(value.get("params", {}), dict | None):
             raise unreadable("params must be an object.")
         (layout,) = layouts
-        return _to_table(_lists(layout, value[layout]), spec), write_predictions
+        return _to_table(_lists(layout, value[layout], spec, len(body)), spec), write_predictions
 
 
 class CsvFormat:
@@ -94,9 +95,11 @@ class CsvFormat:
     def read(self, spec: ModelSpec, body: bytes) -> tuple[Table, Encode]:
         """The columns in `body`."""
         try:
-            lines = [
-                line for line in csv.reader(StringIO(body.decode("utf-8-sig")), strict=True) if line
-            ]
+            reader = csv.reader(StringIO(body.decode("utf-8-sig")), strict=True)
+            # a few bytes make a row: more than may be are not held before they are refused
+            size = spec.limits.request
+            lines = list(islice((line for line in reader if line), size.max_rows + 2))
+            size.check_rows(len(lines) - 1)
         except UnicodeDecodeError as error:
             raise unreadable(f"The body is not UTF-8 at byte {error.start}.") from error
         except csv.Error as error:
@@ -116,7 +119,7 @@ def write_predictions(spec: ModelSpec, predictions: Predictions) -> HttpResponse
     return msgspec.json.encode({"predictions": predictions.tolist()}), spec.json_headers
 
 
-def _lists(layout: str, value: Any) -> Lists:
+def _lists(layout: str, value: Any, spec: ModelSpec, body_bytes: int) -> Lists:
     """The columns of a layout, with the values as they are in the JSON."""
     if layout == "dataframe_split":
         if not isinstance(value, dict) or not {"columns", "data"} <= value.keys():
@@ -138,8 +141,22 @@ def _lists(layout: str, value: Any) -> Lists:
         raise unreadable(
             f"{layout} must be a list of objects, each with the names of the model's features."
         )
-    names = dict.fromkeys(name for row in value for name in row)
-    return {name: [row.get(name) for row in value] for name in names}
+    return _from_records(value, spec, body_bytes)
+
+
+def _from_records(rows: list[dict[str, Any]], spec: ModelSpec, body_bytes: int) -> Lists:
+    """The columns of the model's features; a row that lacks one has None.
+
+    Rows may have different keys, but a table with more cells than the body has bytes is mostly
+    holes, and costs what nobody sent.
+    """
+    spec.limits.request.check_rows(len(rows))
+    names = [name for name in spec.contract.names if any(name in row for row in rows)]
+    if len(rows) * len(names) > body_bytes:
+        sparse = next(number for number, row in enumerate(rows) if not row.keys() >= set(names))
+        lacking = [name for name in names if name not in rows[sparse]]
+        raise RowsRefusedError([Fault([name, sparse], "is required") for name in lacking])
+    return {name: [row.get(name) for row in rows] for name in names}
 
 
 def _from_rows(names: Any, rows: Any) -> Lists:
