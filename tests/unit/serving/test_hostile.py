@@ -201,6 +201,12 @@ def test_any_bytes_are_answered_or_refused(sender: Sender, body: bytes, size: in
     check_refusal(sender.post(V2, text + strings, **length))
 
 
+@pytest.mark.parametrize("size", ["9" * 5_000, "9" * 30, "-1", "1.5"])
+def test_a_length_that_is_no_number_of_bytes_is_refused(sender: Sender, size: str):
+    answer = sender.post(V2, b"{}", **{"inference-header-content-length": size})
+    assert answer.status_code == 400
+
+
 HOSTILE: dict[str, Callable[[str], bytes]] = {
     "deep lists": lambda key: f'{{"{key}":'.encode() + b"[" * 250_000,
     "deep objects": lambda key: f'{{"{key}":'.encode() * 100_000,
