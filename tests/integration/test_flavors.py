@@ -36,7 +36,7 @@ def _workers() -> dict[int, int]:
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             state, parent = stat.read_text().rpartition(")")[2].split()[:2]
-            if state != "Z" and b"serving.child.worker" in (stat.parent / "cmdline").read_bytes():
+            if state != "Z" and b"scoring.child.worker" in (stat.parent / "cmdline").read_bytes():
                 found[int(stat.parent.name)] = int(parent)
     return found
 

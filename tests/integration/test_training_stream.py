@@ -229,7 +229,7 @@ def test_a_version_of_stored_data_is_reproduced_and_changed_data_are_said(
     bucket.put(0, transactions[: ROWS // 3].reverse())
     done = checkout.modelyard("reproduce", "1")
     assert done.returncode == 9
-    assert "are not those that it was trained on" in done.stderr
+    assert "are not what it was trained on" in done.stderr
     assert OBJECTS_FILE in done.stderr
 
 
