@@ -43,7 +43,6 @@ def on_path(folder: Path, server: Sequence[str] = SERVER, **environment: str) ->
             time.sleep(0.05)
         venv = str(Path(sys.executable).parent)
         os.environ["PATH"] = os.pathsep.join([str(folder), venv, before["PATH"]])
-        os.environ["MODELYARD_WARM"] = str(address)
         yield
     finally:
         os.environ.clear()
