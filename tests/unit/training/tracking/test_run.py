@@ -48,7 +48,11 @@ def test_the_environment_says_how_often_and_how_long(
         threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}"
         unset = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_HTTP_REQUEST")}
-        server_and_patience = {"MLFLOW_TRACKING_URI": url, "TRACKING_PATIENCE_S": "0"}
+        server_and_patience = {
+            "MLFLOW_TRACKING_URI": url,
+            "TRACKING_PATIENCE_S": "0",
+            "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "0",  # between attempts, which are counted here
+        }
         done = subprocess.run(
             [sys.executable, "-c", CODE],
             env={**unset, **server_and_patience, **settings},
