@@ -118,14 +118,7 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
         raise ConfigError(f"{source} is too long: at most {_LONGEST} characters are read.")
     try:
         value = yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - derives from SafeLoader
-    except (
-        yaml.YAMLError,
-        ValueError,
-        TypeError,
-        LookupError,
-        ArithmeticError,
-        AttributeError,
-    ) as error:
+    except (yaml.YAMLError, *_PYTHON_ERRORS) as error:
         problem = " ".join(str(error).split())
         raise ConfigError(f"{source} is not valid YAML: {problem}.") from error
     if value is None:
