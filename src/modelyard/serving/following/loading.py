@@ -9,6 +9,7 @@ from modelyard.contract import Contract
 from modelyard.registry import ModelVersion
 from modelyard.scoring.daemon import in_daemon
 from modelyard.serving.following.loader import Loader
+from modelyard.serving.model.holder import retire
 from modelyard.serving.model.snapshot import Snapshot
 
 
@@ -40,11 +41,11 @@ class Loading:
         if self._task.done():
             return False
         self._abandoned.set()
-        self._task.add_done_callback(_close)
+        self._task.add_done_callback(_retire)
         return True
 
 
-def _close(task: asyncio.Task[Snapshot]) -> None:
-    """End what was loaded for nothing; closing may take a while, and nothing waits for it."""
+def _retire(task: asyncio.Task[Snapshot]) -> None:
+    """Close what was loaded for nothing, as a model that was served."""
     if not task.cancelled() and task.exception() is None:
-        threading.Thread(target=task.result().runner.close, name="close-model", daemon=True).start()
+        retire(task.result())

@@ -20,16 +20,16 @@ class Holder:
         """Serve `new`; the old one answers the requests it holds and is closed then."""
         old, self.snapshot = self.snapshot, new
         if old is not None:
-            _retire(old)
+            retire(old)
 
     def close(self) -> None:
         """Stop serving."""
         old, self.snapshot = self.snapshot, None
         if old is not None:
-            _retire(old)
+            retire(old)
 
 
-def _retire(old: Snapshot) -> None:
+def retire(old: Snapshot) -> None:
     """Close `old` as soon as no request holds it; no request waits for that."""
     version = old.version.version
 
