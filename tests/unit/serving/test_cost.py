@@ -13,7 +13,7 @@ import pytest
 
 from modelyard.errors import ModelyardError
 from modelyard.serving.limits import Limits
-from modelyard.serving.protocols.arrow_stream import read_stream
+from modelyard.serving.protocols.arrow_stream import StreamError, read_stream
 from modelyard.serving.protocols.exchange import ModelSpec
 from modelyard.serving.protocols.inference import InferenceProtocol
 from modelyard.serving.protocols.mlflow_scoring import MlflowProtocol
@@ -160,6 +160,13 @@ def read(spec: ModelSpec, body: Body) -> None:
     with suppress(ModelyardError):
         form = protocol.format_of({"type": "http", "method": "POST", "path": path}, headers)
         form.read(spec, content)
+    if headers is ARROW:  # whatever the schema, which the model's contract refuses above
+        with suppress(StreamError):
+            read_stream(content, len(spec.contract.features) + 200, _accept, _accept)
+
+
+def _accept(_: object) -> None:
+    """Any schema, and any number of rows."""
 
 
 @contextmanager
