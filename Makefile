@@ -92,7 +92,7 @@ test: .venv/.ready ## everything, and what took longest; the stack tests need a 
 unit: .venv/.ready ## unit tests alone
 	$(BIN)/pytest tests/unit -n auto --dist worksteal
 
-integration: .venv/.ready ## real MLflow, Postgres, S3 and DVC; no Docker, no root
+integration: .venv/.ready ## real MLflow, Postgres, S3, DVC and processes; no Docker, no root
 	$(BIN)/pytest tests/integration -n 2 --dist loadfile
 
 stack: .venv/.ready ## the stack on the real engine

@@ -83,6 +83,7 @@ class Running:
                 log.write(line)
                 if NOT_RUN in line:
                     self.notice = line.strip()
+        self.minutes = (time.monotonic() - self._began) / 60
 
     def interrupt(self) -> None:
         """As Ctrl-C does: pytest stops at once and cleans up."""
@@ -93,7 +94,6 @@ class Running:
         """Wait for its end; whether it went well."""
         code = self._process.wait()
         self._reader.join()
-        self.minutes = (time.monotonic() - self._began) / 60
         return code == 0
 
 

@@ -180,29 +180,3 @@ def test_what_cannot_be_read_or_written_is_told_before_a_registry_is_asked(
     assert (first[:7], detail) == ("error: ", said)
     assert last.startswith("fix: ")
     assert fix in last
-
-
-def test_memory_holds_a_batch_and_not_the_file(tmp_path: Path):
-    """Eight times the rows, in one row group, take next to no more memory."""
-    write_version(tmp_path / "version", 1)
-    code = (
-        "import sys; from pathlib import Path\n"
-        "from modelyard.scoring.parquet import open_source, score\n"
-        "from modelyard.scoring.bundle import open_bundle\n"
-        "folder = Path(sys.argv[1]); bundle = open_bundle(folder / 'version', None)\n"
-        "source = open_source(folder / sys.argv[2])\n"
-        "score(source, folder / 'out.parquet', bundle, {}, 20_000, lambda done: None)\n"
-        # not ru_maxrss, which knows the memory of the process that was forked
-        "print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"
-    )
-    peaks = []
-    for rows in (100_000, 800_000):
-        name = f"{rows}.parquet"
-        given = {name: pa.array([value] * rows) for name, value in ROW.items()}
-        given["amount"] = pa.array(np.random.default_rng(0).random(rows))
-        given["ballast"] = pa.array(np.random.default_rng(1).random(rows))
-        pq.write_table(pa.table(given), tmp_path / name, row_group_size=rows)
-        command = [sys.executable, "-c", code, str(tmp_path), name]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-        peaks.append(int(done.stdout) / 1024)
-    assert peaks[1] - peaks[0] < 40, peaks

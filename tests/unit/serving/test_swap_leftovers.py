@@ -61,6 +61,7 @@ def test_a_swap_leaves_nothing_behind(make_server: MakeServer):
     gc.freeze()  # what other tests left: not to be looked through again
     before = held()
     few, many = asyncio.run(main())
+    assert many.pop("files") <= few.pop("files")  # one of another test may close meanwhile
     assert many == few
     assert few["Snapshot"] - before["Snapshot"] == 1
     assert few["InferenceSession"] - before["InferenceSession"] == 1

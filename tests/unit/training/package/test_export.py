@@ -5,79 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import mlflow
 import numpy as np
 import pytest
-from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import (
     GradientBoostingClassifier,
     HistGradientBoostingClassifier,
-    HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
 )
 from sklearn.linear_model import LinearRegression, LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer
 
-from modelyard.contract import Contract, Feature, FeatureType, Output, OutputKind
+from modelyard.contract import Contract, OutputKind
 from modelyard.errors import ContractError, TrainingError
 from modelyard.registry.manifest import read_manifest, verify_files
 from modelyard.scoring.bundle import open_bundle
-from modelyard.scoring.child.opening import ChildOptions
 from modelyard.training.package.export import export_model
 from modelyard.training.package.sklearn_model import SklearnModel, feature_table
-
-ROWS = 4_000
-RANDOM = np.random.default_rng(3)
-COLUMNS = {
-    "amount": RANDOM.lognormal(3, 1, ROWS),
-    "hour": RANDOM.integers(0, 24, ROWS),
-    "kind": RANDOM.choice(["a", "b", "c"], ROWS).astype(object),
-    "ok": RANDOM.random(ROWS) < 0.5,
-}
-SCORE = np.log(COLUMNS["amount"]) - 3 + (COLUMNS["kind"] == "a")
-FEATURES = (
-    Feature(name="amount", type=FeatureType.NUMBER),
-    Feature(name="hour", type=FeatureType.INTEGER),
-    Feature(name="kind", type=FeatureType.CATEGORY, categories=("a", "b", "c")),
-    Feature(name="ok", type=FeatureType.BOOLEAN),
-)
-OUTPUTS = {
-    OutputKind.PROBABILITY: Output(name="p", kind=OutputKind.PROBABILITY),
-    OutputKind.CLASS_PROBABILITIES: Output(
-        name="p", kind=OutputKind.CLASS_PROBABILITIES, classes=("mid", "low", "high")
-    ),
-    OutputKind.VALUE: Output(name="minutes", kind=OutputKind.VALUE),
-}
-LABELS = {
-    OutputKind.PROBABILITY: (RANDOM.random(ROWS) < 1 / (1 + np.exp(-SCORE))).astype(int),
-    OutputKind.CLASS_PROBABILITIES: np.array(["low", "mid", "high"])[np.digitize(SCORE, [-0.5, 1])],
-    OutputKind.VALUE: 300 * SCORE,
-}
-TRAIN, TEST = slice(0, 1_500), slice(1_500, ROWS)
-
-
-def contract(kind: OutputKind) -> Contract:
-    example = {"amount": 1.5, "hour": 3, "kind": "a", "ok": True}
-    return Contract(features=FEATURES, output=OUTPUTS[kind], example=example)
-
-
-def rows(part: slice) -> dict[str, np.ndarray]:
-    return {name: column[part] for name, column in COLUMNS.items()}
-
-
-def fitted(kind: OutputKind, estimator: Any, scaler: Any = None) -> SklearnModel:
-    before = ColumnTransformer(
-        [
-            ("numbers", scaler or StandardScaler(), ["amount", "hour"]),
-            ("kinds", OneHotEncoder(handle_unknown="ignore"), ["kind"]),
-            ("flags", "passthrough", ["ok"]),
-        ]
-    )
-    table = feature_table(rows(TRAIN), contract(kind))
-    pipeline = make_pipeline(before, estimator).fit(table, LABELS[kind][TRAIN])
-    return SklearnModel(pipeline, contract(kind))
+from support.models.pipelines import FEATURES, OUTPUTS, ROWS, TEST, contract, fitted, rows
 
 
 @pytest.mark.parametrize(
@@ -129,38 +74,6 @@ def test_thresholds_that_no_float32_can_hold_are_still_exact():
     columns = {"amount": asked.astype(np.float64)}
     model = SklearnModel(forest, one)
     assert export_model(model, one, columns, model.predict(columns)).difference < 1e-6
-
-
-@pytest.mark.parametrize(
-    ("kind", "estimator", "scaler"),
-    [
-        (OutputKind.PROBABILITY, HistGradientBoostingClassifier(max_iter=10), None),
-        (OutputKind.VALUE, HistGradientBoostingRegressor(max_iter=10), None),
-        (OutputKind.PROBABILITY, LogisticRegression(), FunctionTransformer(np.log1p)),
-    ],
-)
-def test_a_pipeline_that_has_no_graph_is_packaged_as_it_is_and_that_is_said(
-    kind: OutputKind, estimator: Any, scaler: Any, tmp_path: Path
-):
-    model = fitted(kind, estimator, scaler)
-    expected = model.predict(rows(TEST))
-    export = export_model(model, contract(kind), rows(TEST), expected)
-    assert export.format == "sklearn"
-    assert "as it is" in export.sentence()
-    assert "cannot be written as an ONNX graph" in export.sentence()
-
-    folder = tmp_path / "model"
-    digest = export.write(folder, contract(kind), run_id="r", model_id="m-1", profile="{}")
-    manifest = read_manifest(folder, digest) or {}
-    assert {"contract.yaml", "baseline.json", "model.skops", "MLmodel"} <= set(manifest)
-    assert not [name for name in manifest if name.endswith((".pkl", ".pickle"))]
-    with open_bundle(folder, ChildOptions.offline()) as bundle:
-        assert bundle.runner.predict(rows(TEST)) == pytest.approx(expected)
-    answer = mlflow.pyfunc.load_model(str(folder)).predict(
-        feature_table(rows(TEST), contract(kind))
-    )
-    answer = answer if kind is OutputKind.VALUE else answer[:, 1]
-    assert answer == pytest.approx(expected)
 
 
 def test_what_can_be_written_in_no_way_is_refused(tmp_path: Path):

@@ -16,7 +16,7 @@ import pytest
 from support.traffic import AMOUNTS, Traffic, is_numbered, numbered_batch, numbered_row
 from support.traffic_report import STEADY
 
-TESTS = Path(__file__).parents[2]
+TESTS = Path(__file__).parents[1]
 
 
 class Server(ThreadingHTTPServer):
