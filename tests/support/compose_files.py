@@ -7,15 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from ci.env_example import SETTINGS
 
-from modelyard.settings import (
-    CommandSettings,
-    DemoSettings,
-    ServingSettings,
-    TrafficSettings,
-    TrainingSettings,
-    variable_of,
-)
+from modelyard.settings import variable_of
 
 ROOT = Path(__file__).parents[2]
 BASE = "docker-compose.yml"
@@ -64,7 +58,7 @@ PASSED_ON = {
 EXPLAINED = dict(re.findall(r"^#?([A-Z]\w*)=(.*)$", read(".env.example"), re.MULTILINE))
 TYPED = {
     variable_of(kind, name): setting
-    for kind in (DemoSettings, CommandSettings, TrainingSettings, TrafficSettings, ServingSettings)
+    for kind in reversed(SETTINGS)
     for name, setting in kind.model_fields.items()
 }
 LONG_RUNNING = {name: s for name, s in SERVICES.items() if s["restart"] == "unless-stopped"}

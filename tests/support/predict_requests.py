@@ -43,6 +43,6 @@ def check_problem(answer: httpx.Response, status: int) -> dict[str, Any]:
 
 
 def log_of(server: Server) -> list[dict[str, Any]]:
-    """Every line of the server's log of predictions."""
+    """Every line of the server's prediction log."""
     text = "".join(path.read_text() for path in log_files(server.folder / "predictions"))
     return [json.loads(line) for line in text.split("\n") if line]

@@ -1,4 +1,4 @@
-"""Finds a request in the log of predictions."""
+"""Finds a request in the prediction log."""
 
 from __future__ import annotations
 

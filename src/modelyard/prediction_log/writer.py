@@ -1,4 +1,4 @@
-"""Appends to the log of predictions, and keeps its folder within bounds."""
+"""Appends to the prediction log, and keeps its folder within bounds."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class LogWriter:
                 fault = "no permission to write"
         if fault:
             raise ConfigError(
-                f"The folder {self._folder} for the log of predictions cannot be used ({fault}).",
+                f"The folder {self._folder} for the prediction log cannot be used ({fault}).",
                 fix="Set SERVING_PREDICTION_LOG_DIR to one that this user may write, or "
                 "SERVING_PREDICTION_LOG=off.",
             )

@@ -159,10 +159,6 @@ class RegistryClient(AbstractContextManager["RegistryClient"]):
 
     # -- files ---------------------------------------------------------------------------------
 
-    def files(self, version: ModelVersion) -> list[ArtifactFile]:
-        """Every file of `version` in all its folders; empty where the store has lost them."""
-        return list(self._walk(self._folder(version), PurePosixPath()))
-
     def download(
         self, version: ModelVersion, folder: Path, transfer: Transfer | None = None
     ) -> None:

@@ -43,7 +43,7 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
     """The whole server; its lifespan starts and stops `follower`.
 
     Raises:
-        ConfigError: the folder for the log of predictions cannot be used.
+        ConfigError: the folder for the prediction log cannot be used.
     """
     recorder = Recorder.of(settings)
     metrics = ServingMetrics(holder, follower, recorder)

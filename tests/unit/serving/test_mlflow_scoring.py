@@ -111,6 +111,7 @@ def test_a_cast_that_loses_nothing_is_made(server: Server, field: str, value: An
         ("merchant_category", '"\\ud800"', "merchant_category (row 1): must be one of:"),
         ("note", '"\\ud800"', "note (row 1): must be valid Unicode text."),
         ("note", "1.5", "note (row 1): must be a string."),
+        ("note", "9" * 500, "note (row 1): must be a string."),
     ],
 )
 def test_what_would_lose_something_is_refused_by_name(

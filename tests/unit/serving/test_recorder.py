@@ -1,4 +1,4 @@
-"""The log of predictions, as the server writes it."""
+"""The prediction log, as the server writes it."""
 
 from __future__ import annotations
 

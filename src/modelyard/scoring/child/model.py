@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from modelyard.scoring.child.wire import Array, Bind
+from modelyard.scoring.child.wire import Bind
+from modelyard.scoring.column import Array
 
 _NUMBERS = "biuf"
 

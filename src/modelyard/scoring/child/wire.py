@@ -12,16 +12,13 @@ from typing import Any, Protocol
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from modelyard.scoring.column import Column
+from modelyard.scoring.column import Array, Column
 
 _LENGTH = struct.Struct("<I")
 HEAD_BYTES = _LENGTH.size
 MAX_MESSAGE_BYTES = 2**30
 _READ_BYTES = 2**18
-
-Array = npt.NDArray[Any]
 
 
 class WireError(Exception):

@@ -14,6 +14,7 @@ _whole = re.compile(r"[+-]?\d{1,30}(\.0*)?").fullmatch
 _number = re.compile(r"[+-]?(\d{1,400}\.?\d{0,400}|\.\d{1,400})([eE][+-]?\d{1,4})?").fullmatch
 _TRUTHS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _EXACT = 2**53  # whole numbers up to here are exact as floats
+_INEXACT = 10**400  # the JSON reader gives this for every longer whole number
 
 
 def cast_values(feature: Feature, values: Sequence[Any]) -> RawColumn:
@@ -31,7 +32,10 @@ def cast_values(feature: Feature, values: Sequence[Any]) -> RawColumn:
         case FeatureType.BOOLEAN:
             return [_to_boolean(value) for value in values]
         case _:
-            return [str(value) if type(value) is int else value for value in values]
+            return [
+                str(value) if type(value) is int and abs(value) < _INEXACT else value
+                for value in values
+            ]
 
 
 def _to_integer(value: Any) -> Any:

@@ -36,7 +36,7 @@ class Ledger:
     Args:
         ids: names the requests.
         metrics: has the counts.
-        recorder: writes the log of predictions.
+        recorder: writes the prediction log.
         max_concurrency: requests that are admitted at the same time.
     """
 

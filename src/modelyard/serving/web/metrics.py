@@ -132,7 +132,7 @@ class ServingMetrics(Collector):
         )
         logged = CounterMetricFamily(
             "modelyard_predictions_logged",
-            "Requests for predictions in the log of predictions; lost: it could not be written.",
+            "Requests for predictions in the prediction log; lost: it could not be written.",
             labels=["result"],
         )
         logged.add_metric(["written"], self._recorder.written)

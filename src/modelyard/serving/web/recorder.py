@@ -1,4 +1,4 @@
-"""The log of predictions as the server keeps it: lines wait for each other, and share one write."""
+"""The prediction log as the server keeps it: lines wait for each other, and share one write."""
 
 from __future__ import annotations
 
