@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -54,8 +56,9 @@ def test_a_part_that_fails_is_named_and_the_others_run(
 ):
     notice = (sys.executable, "-c", f"print('{suite.NOT_RUN}: no engine'); exit(3)")
     monkeypatch.setattr(suite, "CHECK", Part("check", ("true",)))
-    monkeypatch.setattr(suite, "BESIDE", (of_pytest("slow", "test_slow.py"), Part("bad", notice)))
-    monkeypatch.setattr(suite, "ALONE", of_pytest("fast", "test_fast.py"))
+    last = of_pytest("fast", "test_fast.py", after=("slow", "bad"))
+    beside = (last, of_pytest("slow", "test_slow.py"), Part("bad", notice))
+    monkeypatch.setattr(suite, "BESIDE", beside)
     assert suite.main() == 1
     said = capsys.readouterr().out
     *_, failed, last = said.splitlines()
@@ -63,6 +66,14 @@ def test_a_part_that_fails_is_named_and_the_others_run(
     assert last == f"{suite.NOT_RUN}: no engine"
     files = [line.split()[-1] for line in said.partition("slowest files")[2].splitlines()[1:3]]
     assert files == ["test_slow.py", "test_fast.py"]
+    slow, fast = (
+        next(ET.parse(root / f"build/test/{name}.xml").iter("testsuite"))
+        for name in ("slow", "fast")
+    )
+    waited = datetime.fromisoformat(fast.get("timestamp")) - datetime.fromisoformat(
+        slow.get("timestamp")
+    )
+    assert waited.total_seconds() > float(slow.get("time"))
     assert "1 passed" in (root / "build/test/fast.log").read_text()
 
 

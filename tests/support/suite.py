@@ -1,8 +1,8 @@
 """`make test`: all tests, beside each other where they wait, and the files that took longest.
 
 Most of what the integration and stack tests take is waiting: they run at the same time, and the
-README's commands on a stack of their own. What counts lost requests runs alone, at the end. Each
-part's output is in build/test/, with a JUnit file beside it.
+README's commands on a stack of their own. What counts lost requests waits until no other stack is
+there. Each part's output is in build/test/, with a JUnit file beside it.
 """
 
 # ruff: noqa: T201 - it talks to a terminal
@@ -29,15 +29,21 @@ WORKERS = ("-n", "2", "--dist", "loadfile")
 UNDER_LOAD = ("tests/stack/test_rollout.py", "tests/stack/test_faults.py")
 README = "tests/stack/test_readme.py"
 SHOWN = 10
+_POLL_S = 0.2
 NOT_RUN = "THE STACK TESTS DID NOT RUN"
 
 
 @dataclass(frozen=True)
 class Part:
-    """One command whose tests are reported in a JUnit file."""
+    """One command whose tests are reported in a JUnit file.
+
+    Attributes:
+        after: names of the parts that have to have ended before it starts.
+    """
 
     name: str
     command: Sequence[str]
+    after: Sequence[str] = ()
 
     @property
     def report(self) -> Path:
@@ -48,9 +54,11 @@ class Part:
         return self.report.with_suffix(".log")
 
 
-def of_pytest(name: str, *words: str, before: Sequence[str] = ()) -> Part:
+def of_pytest(
+    name: str, *words: str, before: Sequence[str] = (), after: Sequence[str] = ()
+) -> Part:
     part = Part(name, ())
-    return Part(name, (*before, *PYTEST, *words, f"--junitxml={part.report}"))
+    return Part(name, (*before, *PYTEST, *words, f"--junitxml={part.report}"), after)
 
 
 CHECK = Part("check", ("make", "check", f"PYTEST=--junitxml={RESULTS / 'check.xml'}"))
@@ -58,8 +66,8 @@ BESIDE = (
     of_pytest("integration", "tests/integration", *WORKERS, before=YIELDING),
     of_pytest("stack", "tests/stack", *(f"--ignore={file}" for file in (*UNDER_LOAD, README))),
     of_pytest("readme", README),
+    of_pytest("stack under load", *UNDER_LOAD, after=("stack", "readme")),
 )
-ALONE = of_pytest("stack under load", *UNDER_LOAD)
 
 
 class Running:
@@ -85,9 +93,14 @@ class Running:
                     self.notice = line.strip()
         self.minutes = (time.monotonic() - self._began) / 60
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether its command has."""
+        return self._process.poll() is not None
+
     def interrupt(self) -> None:
         """As Ctrl-C does: pytest stops at once and cleans up."""
-        if self._process.poll() is None:
+        if not self.has_ended:
             self._process.send_signal(signal.SIGINT)
 
     def wait(self) -> bool:
@@ -99,8 +112,15 @@ class Running:
 
 def run(parts: Sequence[Part]) -> tuple[list[Running], list[str]]:
     """Run the parts beside each other; what ran, and the names of those that failed."""
-    running = [Running(part) for part in parts]
+    waiting, running = list(parts), []
     try:
+        while waiting:
+            ahead = {part.name for part in waiting}
+            ahead |= {one.part.name for one in running if not one.has_ended}
+            for part in [part for part in waiting if ahead.isdisjoint(part.after)]:
+                waiting.remove(part)
+                running.append(Running(part))
+            time.sleep(_POLL_S)
         return running, [one.part.name for one in running if not one.wait()]
     except KeyboardInterrupt:
         for one in running:
@@ -130,10 +150,9 @@ def main() -> int:
         old.unlink()
     ran, failed = run([CHECK])
     if not failed:
-        for parts in (BESIDE, (ALONE,)):
-            more, bad = run(parts)
-            ran += more
-            failed += bad
+        more, bad = run(BESIDE)
+        ran += more
+        failed += bad
     print("\nthe slowest files")
     for file, seconds in slowest_files(sorted(RESULTS.glob("*.xml"))):
         print(f"  {seconds:7.1f} s    {file}")
