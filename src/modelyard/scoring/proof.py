@@ -14,14 +14,15 @@ import logging
 import os
 import signal
 import subprocess
-import sys
-import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from modelyard.errors import ModelNotLoadedError, ModelRefusedError
-from modelyard.scoring.child.process import child_environment, ending
+from modelyard.scoring.child import confined
+from modelyard.scoring.child.confinement import Confinement
+from modelyard.scoring.child.environment import child_environment
+from modelyard.scoring.child.process import ending
 from modelyard.settings import ServingSettings
 
 log = logging.getLogger(__name__)
@@ -67,15 +68,17 @@ def prove(folder: Path, limits: ProofLimits) -> None:
 
 
 def _try(folder: Path, limits: ProofLimits, priority: str) -> None:
+    files = os.fspath(folder.resolve())
     lifeline, ours = os.pipe()
     try:
         process = subprocess.Popen(  # noqa: S603 - our own module
-            [
-                *(sys.executable, "-P", "-m", "modelyard.scoring.prover"),
-                *(os.fspath(folder.resolve()), str(limits.memory_bytes), str(lifeline), priority),
-            ],
+            confined.command(
+                Confinement(files).to_json(),
+                *("modelyard.scoring.prover", files),
+                *(str(limits.memory_bytes), str(lifeline), priority),
+            ),
             env=child_environment(),
-            cwd=tempfile.gettempdir(),
+            cwd="/",
             pass_fds=(lifeline,),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -1,6 +1,7 @@
 """What `proof.py` starts: it opens an ONNX version, tries its example, and says what came of it.
 
-`python -m modelyard.scoring.prover FOLDER MEMORY_BYTES LIFELINE idle|low`
+`python -m modelyard.scoring.child.confined … modelyard.scoring.prover FOLDER MEMORY_BYTES LIFELINE
+idle|low`
 """
 
 from __future__ import annotations

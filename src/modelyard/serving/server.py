@@ -27,6 +27,7 @@ from modelyard.serving.following.cache import VersionCache
 from modelyard.serving.following.follower import Follower
 from modelyard.serving.following.loader import Loader
 from modelyard.serving.model.holder import Holder
+from modelyard.serving.undumpable import withhold_memory
 from modelyard.serving.web.connection import Connection
 from modelyard.serving.web.drain import DrainingServer
 from modelyard.settings import ServingSettings, read_settings
@@ -51,6 +52,7 @@ def serve(settings: ServingSettings) -> None:
         ConfigError: the address, the cache folder or the port cannot be used.
     """
     configure_allocator()
+    withhold_memory()
     configure_logs(settings.log_level, settings.log_format)
     uri = parse_model_uri(settings.model_uri)
     cache = VersionCache(settings.cache_dir, settings.cache_versions)

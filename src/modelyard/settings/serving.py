@@ -81,6 +81,17 @@ class ServingSettings(RegistrySettings):
         description="Seconds that one of them may take to load its model, and an ONNX graph on "
         "trial to be opened and to answer.",
     )
+    child_isolation: Literal["auto", "required", "off"] = Field(
+        "auto",
+        description="What a model's code is kept from by Landlock and seccomp (SECURITY.md): auto, "
+        "all that this kernel can keep it from; required, refuse models of code where that is not "
+        "everything; off, nothing.",
+    )
+    child_network: bool = Field(
+        default=False,
+        description="true lets a model's code open connections to wherever the server's networks "
+        "lead.",
+    )
     max_body_bytes: int = Field(
         2**20, ge=1024, description="Largest body in bytes of one JSON request; more is a 413."
     )

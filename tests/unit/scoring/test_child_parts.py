@@ -16,7 +16,7 @@ from modelyard.errors import ModelRefusedError
 from modelyard.scoring.answers import as_predictions
 from modelyard.scoring.child import wire
 from modelyard.scoring.child.columns import plan
-from modelyard.scoring.child.process import child_environment
+from modelyard.scoring.child.environment import child_environment
 from modelyard.scoring.child.supervision import TOO_MANY, WINDOW_S, Deaths, Pace
 from modelyard.scoring.runner import RunnerError
 from support.models.toy import contract_of

@@ -10,5 +10,9 @@
     columns.py      what a model is given
                           wire.py   the messages between them
 
+    oversight.py    what a child and all that it starts may take; scratch.py, its folder
+    confined.py     where a child begins: it gives up what confinement.py does not list, by means
+                    of landlock.py, seccomp.py, which refuses syscalls.py, and semaphores.py
+
 `model.py` alone needs MLflow; nothing here but the child imports it.
 """

@@ -8,12 +8,17 @@ import resource
 import select
 import signal
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-_STATM = Path("/proc/self/statm")
 _STATUS = Path("/proc/self/status")
 _UNTOUCHED_BYTES = 2**31
+_FILE_LIMITS = (
+    (resource.RLIMIT_NOFILE, 1024),
+    (resource.RLIMIT_FSIZE, 2**30),
+    (resource.RLIMIT_CORE, 0),
+)
 
 
 def die_with_server(lifeline: int) -> None:
@@ -47,14 +52,26 @@ def limit_memory(limit_bytes: int) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit_bytes + _UNTOUCHED_BYTES, hard))
 
 
+def limit_files() -> None:
+    """Bound the files that are open at once, and the size of each; never leave a core behind."""
+    for limit, most in _FILE_LIMITS:
+        _, hard = resource.getrlimit(limit)
+        allowed = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(limit, (allowed, allowed))
+
+
+def be_first_to_go() -> None:
+    """Be what the kernel ends first when memory is short."""
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
 def yield_to_server(*, only_idle: bool) -> None:
-    """Be the first to go when memory is short, and run after the server.
+    """Run after the server.
 
     Args:
         only_idle: run on idle cores only; else with a tenth of a busy core's time.
     """
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000")
     os.nice(10)
     if only_idle and hasattr(os, "SCHED_IDLE"):
         os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
@@ -63,9 +80,15 @@ def yield_to_server(*, only_idle: bool) -> None:
 def resident_bytes() -> int:
     """Memory that this process holds."""
     try:
-        return int(_STATM.read_bytes().split()[1]) * _PAGE_BYTES
+        return int(os.pread(_statm(), 256, 0).split()[1]) * _PAGE_BYTES
     except OSError:  # not Linux: the most it ever held, in KiB
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+@cache
+def _statm() -> int:
+    """Opened once: a process that is confined later may not get to it by its path again."""
+    return os.open("/proc/self/statm", os.O_RDONLY | os.O_CLOEXEC)
 
 
 def peak_bytes() -> int:

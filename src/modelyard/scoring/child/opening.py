@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from modelyard.contract import Contract, Output, OutputKind
-from modelyard.errors import ModelRefusedError
+from modelyard.errors import ModelNotLoadedError, ModelRefusedError
 from modelyard.scoring.child.columns import plan
+from modelyard.scoring.child.confinement import gaps
 from modelyard.scoring.child.pool import ChildPool
 from modelyard.scoring.child.process import ChildLimits, ChildProcess
 from modelyard.scoring.child.runner import ChildRunner, RunnerLimits
 from modelyard.settings import ServingSettings
+
+log = logging.getLogger(__name__)
+
+Isolation = Literal["auto", "required", "off"]
 
 _TWO_CLASSES = 2
 _IMAGES = {
@@ -35,6 +41,9 @@ class ChildOptions:
         start_s: seconds until one has loaded its model.
         batch_rows: most rows of several requests that one is given at once.
         request_s: seconds that a request may take.
+        isolation: how much is taken from each before it loads its model: all that this machine can
+            take (auto), nothing less than all (required), or nothing (off).
+        network: whether they may reach addresses all the same.
     """
 
     count: int
@@ -42,6 +51,8 @@ class ChildOptions:
     start_s: float
     batch_rows: int
     request_s: float
+    isolation: Isolation = "auto"
+    network: bool = False
 
     @classmethod
     def of(cls, settings: ServingSettings) -> ChildOptions | None:
@@ -54,6 +65,8 @@ class ChildOptions:
             start_s=settings.child_start_timeout_s,
             batch_rows=settings.child_batch_rows,
             request_s=settings.request_timeout_s,
+            isolation=settings.child_isolation,
+            network=settings.child_network,
         )
 
     @classmethod
@@ -72,6 +85,7 @@ class OpenedModel:
     def __init__(self, folder: Path, mlmodel: Mapping[str, Any], options: ChildOptions) -> None:
         """Load the version in `folder`; raises ModelRefusedError when that cannot be done here."""
         _check_packages(mlmodel)
+        _check_isolation(options)
         self._folder = folder
         self._mlmodel = mlmodel
         self._options = options
@@ -87,7 +101,11 @@ class OpenedModel:
         self._child.end()
 
     def _start(self) -> ChildProcess:
-        return ChildProcess(ChildLimits(self._options.memory_bytes, self._options.start_s))
+        options = self._options
+        limits = ChildLimits(
+            options.memory_bytes, options.start_s, options.isolation != "off", options.network
+        )
+        return ChildProcess(limits, self._folder)
 
     def derived_output(self) -> Output:
         """What the model answers, for a version without a contract of its own."""
@@ -119,8 +137,39 @@ class OpenedModel:
             call_s=call_s,
         )
         pool = ChildPool(self._child, self._start, ready, options.count)
-        description = f"{self._loaded.description}, in a process of its own"
+        description = f"{self._loaded.description}, {_whereabouts(options)}"
         return ChildRunner(description, pool, binding.names, contract.output, limits)
+
+
+def _check_isolation(options: ChildOptions) -> None:
+    """Refuse, or say in the log, what cannot be confined here."""
+    if options.isolation == "off":
+        log.warning(
+            "SERVING_CHILD_ISOLATION=off: a model's code reaches what this process reaches."
+        )
+        return
+    lacking = gaps()
+    if lacking and options.isolation == "required":
+        raise ModelNotLoadedError(
+            "The model is code, and this machine cannot confine it (SERVING_CHILD_ISOLATION="
+            f"required): expected {' and '.join(lacking)}, found none.",
+            fix="Run it where the kernel has both, or set SERVING_CHILD_ISOLATION=auto to go "
+            "without.",
+        )
+    if lacking:
+        log.warning(
+            "This machine has no %s: a model's code reaches more than it should (SECURITY.md).",
+            " and no ".join(lacking),
+        )
+
+
+def _whereabouts(options: ChildOptions) -> str:
+    """Where a model runs, for `/model`."""
+    if options.isolation == "off":
+        return "in a process of its own, not confined (SERVING_CHILD_ISOLATION=off)"
+    if lacking := gaps():
+        return f"in a process of its own, not confined by {' and '.join(lacking)}"
+    return "in a process of its own, confined"
 
 
 def _check_patience(contract: Contract, call_s: float) -> None:

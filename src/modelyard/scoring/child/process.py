@@ -7,29 +7,25 @@ import os
 import signal
 import socket
 import subprocess
-import sys
-import tempfile
 import threading
-from collections import deque
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
 from modelyard.errors import ModelNotLoadedError, ModelRefusedError
-from modelyard.scoring.child import wire
+from modelyard.scoring.child import confined, wire
+from modelyard.scoring.child.confinement import Confinement
+from modelyard.scoring.child.environment import child_environment
+from modelyard.scoring.child.last_words import LastWords
+from modelyard.scoring.child.oversight import OVERSIGHT, Budget, Overseen
+from modelyard.scoring.child.scratch import Scratch
 from modelyard.scoring.runner import Predictions, RunnerError, RunnerLostError
 
 log = logging.getLogger(__name__)
 
-_KEPT_LINES = 20
-_KEPT_BYTES = 4096
-_SOURCES = Path(__file__).parents[3]
-_PASSED_ON = (
-    *("PATH", "HOME", "TMPDIR", "TZ", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SSL_CERT_FILE"),
-    *("MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"),
-)
+_WORKER = "modelyard.scoring.child.worker"
+_HELD_IN_A_CALL = 5  # quarters of its memory: what it holds after a call decides whether it goes on
 
 
 @dataclass(frozen=True)
@@ -39,17 +35,21 @@ class ChildLimits:
     Args:
         memory_bytes: what it may hold; 0 for no limit.
         start_s: seconds until it has loaded its model.
+        is_confined: whether it may reach no more than it needs.
+        network: whether it may reach addresses all the same.
     """
 
     memory_bytes: int
     start_s: float
+    is_confined: bool = True
+    network: bool = False
 
 
 class ChildProcess:
     """A process that runs one model. `ask` is for threads; the event loop asks at `front`."""
 
-    def __init__(self, limits: ChildLimits) -> None:
-        """Start it; it has loaded nothing yet."""
+    def __init__(self, limits: ChildLimits, folder: Path) -> None:
+        """Start it for the version in `folder`; it has loaded nothing yet."""
         self.front, front = socket.socketpair()
         self._back, back = socket.socketpair()
         lifeline, self._lifeline = os.pipe()
@@ -57,27 +57,35 @@ class ChildProcess:
         self._lock = threading.Lock()
         self._ending = threading.Lock()
         self.is_ended = False
+        self._excess = ""
+        self._scratch = scratch = Scratch()
         numbers = (front.fileno(), back.fileno(), lifeline)
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own module
-                [
-                    *(sys.executable, "-P", "-m", "modelyard.scoring.child.worker"),
-                    *map(str, (*numbers, limits.memory_bytes)),
-                ],
-                env=child_environment(),
-                cwd=tempfile.gettempdir(),
+                confined.command(
+                    _confinement(limits, folder, scratch.path),
+                    *(_WORKER, *map(str, (*numbers, limits.memory_bytes))),
+                ),
+                env=child_environment(os.fspath(scratch.path)),
+                cwd=scratch.path,
+                bufsize=0,
                 pass_fds=numbers,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,  # its own group: processes that it starts end with it
             )
+        except BaseException:
+            scratch.remove()
+            raise
         finally:
             front.close()
             back.close()
             os.close(lifeline)
-        self._output: deque[str] = deque(maxlen=_KEPT_LINES)
-        threading.Thread(target=self._listen, name="child-output", daemon=True).start()
+        assert self._process.stdout is not None
+        self._output = LastWords(self._process.stdout)
+        budget = Budget(_HELD_IN_A_CALL * limits.memory_bytes // 4)
+        OVERSIGHT.begin(Overseen(self.pid, budget, scratch, self._end_over))
 
     @property
     def pid(self) -> int:
@@ -130,6 +138,7 @@ class ChildProcess:
             if self.is_ended:
                 return
             self.is_ended = True
+        OVERSIGHT.stop(self.pid)
         with suppress(OSError):
             os.killpg(self._process.pid, signal.SIGKILL)
         with suppress(OSError):  # wakes a thread that is waiting for an answer
@@ -152,14 +161,20 @@ class ChildProcess:
             code = self._process.wait(5)
         except subprocess.TimeoutExpired:
             return "it closed its connection"
-        if self._output:
-            log.warning("The model's process %d wrote: %s", self.pid, " | ".join(self._output))
-        return ending(code)
+        if words := str(self._output):
+            log.warning("The model's process %d wrote: %s", self.pid, words)
+        return self._excess or ending(code)
+
+    def _end_over(self, excess: str) -> None:
+        self._excess = f"it was ended: {excess}"
+        log.warning("The model's process %d %s.", self.pid, self._excess.removeprefix("it "))
+        self.end()
 
     def _reap(self) -> None:
         self._process.wait()
         with self._lock:
             self._back.close()
+        self._scratch.remove()
 
     def _prepare(self, message: wire.Load | wire.Bind) -> wire.FromChild:
         try:
@@ -182,13 +197,6 @@ class ChildProcess:
         if body is None:
             raise ConnectionError
         return wire.parse_from_child(body)
-
-    def _listen(self) -> None:
-        """Keep the last lines that the model prints: they explain its death."""
-        assert self._process.stdout is not None
-        with self._process.stdout as output, suppress(OSError, ValueError):
-            while line := output.readline(_KEPT_BYTES):
-                self._output.append(line.decode("utf-8", "replace").strip()[:200])
 
 
 class _DeadlineSocket:
@@ -230,6 +238,14 @@ def predictions(answer: wire.Answer) -> Predictions:
         raise RunnerError(str(error)) from error
 
 
+def _confinement(limits: ChildLimits, folder: Path, scratch: Path) -> str:
+    """As the command takes it."""
+    if not limits.is_confined:
+        return confined.OPEN
+    own = os.fspath(scratch.resolve())
+    return Confinement(os.fspath(folder.resolve()), own, limits.network).to_json()
+
+
 _MEMORY_FIX = "If it needs more memory, raise SERVING_CHILD_MEMORY_MB."
 
 
@@ -261,21 +277,3 @@ def ending(code: int) -> str:
     except ValueError:
         name = str(-code)
     return f"its process was ended by {name}"
-
-
-def child_environment() -> Mapping[str, str]:
-    """A child's environment: what a model needs, and none of the server's tokens and addresses."""
-    passed = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    return {
-        **passed,
-        "PYTHONPATH": os.pathsep.join(
-            filter(None, (str(_SOURCES), os.environ.get("PYTHONPATH", "")))
-        ),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYTHONUNBUFFERED": "1",
-        # one core a child, as for ONNX: more of them are more children
-        "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or "1",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "DO_NOT_TRACK": "true",
-        "GIT_PYTHON_REFRESH": "quiet",
-    }

@@ -1,6 +1,6 @@
 """A child's main loop: it loads one model and answers questions until the server closes.
 
-`python -m modelyard.scoring.child.worker FRONT BACK LIFELINE MEMORY_BYTES`: file numbers of two
+`confined.py … modelyard.scoring.child.worker FRONT BACK LIFELINE MEMORY_BYTES`: file numbers of two
 sockets and a pipe. The event loop asks at the front, threads with large batches ask at the back;
 one question is answered after the other.
 """
