@@ -109,7 +109,8 @@ async def _answer_error(request: Request, error: Exception) -> Response:
 
 
 def _answer(request: Request, problem: Problem) -> Response:
-    render = render_for(request.url.path)
+    # the path that was routed: `request.url` leaves line ends out
+    render = render_for(request.scope["path"])
     status, body, headers = render(problem, getattr(request.state, REQUEST_ID, ""))
     return Response(
         body, status, headers={name.decode(): value.decode() for name, value in headers}

@@ -30,6 +30,8 @@ from support.connections import (
 from support.models.toy import ROW
 from support.serving_app import MakeServer, Server
 
+CHUNK_WITHOUT_LENGTH = b"POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"
+
 
 class Failing:
     """A runner that fails on rows with a large amount, and leaves small ones without an answer."""
@@ -162,6 +164,27 @@ def test_garbage_after_a_good_request_is_refused_after_its_answer(server: Server
     for first, rest in over_the_wire(server, work):
         assert amounts([first]) == [ROW["amount"]]
         assert rest.startswith(b"HTTP/1.1 400 ")
+
+
+@pytest.mark.parametrize("due", [1, 3])
+@pytest.mark.parametrize("garbage", [b"\x00\x01 nonsense\r\n\r\n", CHUNK_WITHOUT_LENGTH])
+def test_garbage_does_not_take_the_place_of_answers_that_are_due(
+    server: Server, due: int, garbage: bytes
+):
+    """On the ordinary way they are not there yet when the garbage is met."""
+    ask = b"GET /livez HTTP/1.1\r\nhost: s\r\n\r\n"
+
+    async def work(wire: Wire) -> tuple[list[Answer], bytes]:
+        reader, writer = await wire.connect()
+        writer.write(ask * due + garbage)
+        answers = [await read_answer(reader) for _ in range(due)]
+        rest = await reader.read()
+        writer.close()
+        return answers, rest
+
+    answers, rest = over_the_wire(server, work)
+    assert [answer.status for answer in answers] == [200] * due
+    assert rest == b"" or rest.startswith(b"HTTP/1.1 400 ")
 
 
 def test_connection_close_is_kept(server: Server):

@@ -221,3 +221,11 @@ def test_metrics_count_what_happened(server: Server):
     info = ("name", "toy"), ("run_id", "run"), ("version", "1")
     assert samples["modelyard_model_info", *info] == 1
     assert samples["process_resident_memory_bytes",] > 0
+
+
+@pytest.mark.parametrize("path", ["/invocations%0a", "/predict%0d", "/v2%09/x", "/pi%0ang"])
+def test_a_path_is_read_in_one_way_when_it_is_routed_and_when_it_is_refused(
+    server: Server, path: str
+):
+    """A URL parser drops line ends and tabs: the refusal would speak another route's protocol."""
+    check_problem(server.ask("GET", path), 404)

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn._types import ASGI3Application
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from modelyard.serving.protocols.exchange import HttpResponse
 from modelyard.serving.web.direct import Accepted, DirectRoute
@@ -42,6 +43,7 @@ class Connection(HttpToolsProtocol):
         self._keeps_alive = True
         self._is_waiting = False
         self._idle_since: float | None = None
+        self._running: RequestResponseCycle = None  # type: ignore[assignment]  # as uvicorn's own
 
     # -- called by the parser ---------------------------------------------------------------------
 
@@ -113,6 +115,23 @@ class Connection(HttpToolsProtocol):
         """The connection is gone; its timer too."""
         super()._unset_keepalive_if_required()
         super().connection_lost(exc)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP; where answers are due before that, the last of them closes."""
+        if self.pipeline and self.cycle.more_body:  # the broken request, which waits for its turn
+            self.pipeline.popleft()
+            self.cycle = self.pipeline[0][0] if self.pipeline else self._running
+        cycle = self.cycle
+        is_broken = cycle is not None and cycle.more_body and not cycle.response_started
+        if cycle is None or cycle.response_complete or is_broken:
+            super().send_400_response(msg)
+        else:
+            cycle.keep_alive = False
+            self.flow.pause_reading()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     # -- idle connections: one timer that looks again; setting one a request costs 2.6 us ----------
 
