@@ -166,6 +166,13 @@ class ModelNotLoadedError(ModelRefusedError):
     status = 503
 
 
+class ModelDamagedError(ModelRefusedError):
+    """The files of a model version are not those that were registered.
+
+    They were changed in the store, or on their way: fetching them again can succeed.
+    """
+
+
 class NoModelError(ModelyardError):
     """No model is served yet."""
 

@@ -169,6 +169,7 @@ class RegistryClient(AbstractContextManager["RegistryClient"]):
 
         Raises:
             RegistryNotFoundError: the version is registered, but the store has no files for it.
+            RegistryUnavailableError: it does not answer, or not to the end.
             ModelRefusedError: a file's name would lead out of `folder`, or there is too much.
         """
         transfer = transfer or Transfer()
@@ -184,6 +185,7 @@ class RegistryClient(AbstractContextManager["RegistryClient"]):
             target = folder / file.path
             target.parent.mkdir(parents=True, exist_ok=True)
             self._fetch(f"{source}/{file.path}", target, transfer)
+            transfer.finish(file, target)
 
     def fetch_file(self, version: ModelVersion, path: str, target: Path) -> None:
         """Write one file of `version` to `target`."""

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from modelyard.errors import ModelDamagedError, ModelRefusedError
 from modelyard.registry.manifest import DIGEST_TAG, read_manifest, verify_files
 from modelyard.registry.records import ModelVersion
 from modelyard.registry.transfer import Transfer
@@ -46,7 +47,8 @@ def fetch(
 
     Raises:
         RegistryError: its files cannot be fetched.
-        ModelRefusedError: they are not those that were registered, or too many or too large.
+        ModelDamagedError: they are not those that were registered.
+        ModelRefusedError: they are too many or too large.
     """
     store.download(version, folder, transfer or Transfer())
     return verify(version, folder)
@@ -59,12 +61,15 @@ def verify(version: ModelVersion, folder: Path) -> Verification:
     so plain MLflow registers its versions.
 
     Raises:
-        ModelRefusedError: the manifest that was registered is missing or another one, or a file is
+        ModelDamagedError: the manifest that was registered is missing or another one, or a file is
             missing, differs or is not listed.
     """
     digest = version.tags.get(DIGEST_TAG)
-    manifest = read_manifest(folder, digest)
-    if manifest is None:
-        return Verification.ABSENT
-    verify_files(folder, manifest)
+    try:
+        manifest = read_manifest(folder, digest)
+        if manifest is None:
+            return Verification.ABSENT
+        verify_files(folder, manifest)
+    except ModelRefusedError as error:
+        raise ModelDamagedError(error.detail, fix=error.fix) from error
     return Verification.UNANCHORED if digest is None else Verification.VERIFIED

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from time import monotonic
 
 from modelyard.errors import ModelRefusedError, RegistryUnavailableError
@@ -69,6 +70,18 @@ class Transfer:
                 f"The version's files did not arrive within {self._limits.seconds:g} s "
                 f"({self._received_bytes} bytes did).",
                 fix="If the store is that slow, raise SERVING_DOWNLOAD_TIMEOUT_S.",
+            )
+
+    def finish(self, file: ArtifactFile, target: Path) -> None:
+        """See that a file has arrived whole.
+
+        Raises:
+            RegistryUnavailableError: it is shorter than the store said.
+        """
+        found_bytes = target.stat().st_size
+        if found_bytes < file.size_bytes:  # 0 where the store does not say
+            raise RegistryUnavailableError(
+                f"{file.path} arrived in part: {found_bytes} of {file.size_bytes} bytes."
             )
 
     def _check_size(self, size_bytes: int) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 import httpx
 import pytest
 
 from modelyard.serving.following.follower import Follower
+from modelyard.serving.following.report import State
 from support.follower import follow, served, settled, until
+from support.models.toy import ROW
 from support.serving_app import MakeServer
 
 
@@ -52,3 +55,25 @@ def test_stopping_ends_a_reload_that_waits(make_server: MakeServer):
             await waiting
 
     asyncio.run(main())
+
+
+def test_a_version_that_arrives_damaged_is_refused_and_tried_again(make_server: MakeServer):
+    """The store may be well again, or the byte may have flipped on the way."""
+    quick = make_server(poll_interval_s=0.01)
+
+    async def work(client: httpx.AsyncClient) -> None:
+        quick.registry.add(1)
+        await until(lambda: served(quick) == "1")
+        graph = Path(quick.registry.add(2).source) / "model.onnx"
+        good = graph.read_bytes()
+        graph.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+        await until(lambda: quick.registry.downloads.count("2") == 3)
+        await until(lambda: quick.follower.report.state is State.REFUSED)
+        model = (await client.get("/model")).json()
+        assert (model["version"], model["stale"]) == ("1", True)
+        assert "model.onnx was changed after registration" in model["last_error"]
+        assert (await client.post("/predict", json=ROW)).json()["prediction"] == [1012.5]
+        graph.write_bytes(good)
+        await until(lambda: served(quick) == "2")
+
+    follow(quick, work)

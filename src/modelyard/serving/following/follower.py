@@ -3,8 +3,9 @@
 One task makes one pass after the other: it asks the registry and, when the answer is not the
 version that is served, loads that version and hands it to the holder. When anything goes wrong, the
 old version stays and `report` says why. A verdict on a version's files is remembered; a version
-that ran out of time or memory is tried again, after longer and longer pauses. A version whose
-processes keep dying is refused, and its predecessor is served again. The task never ends by itself.
+that ran out of time or memory, or arrived damaged, is tried again after longer and longer pauses.
+One whose processes keep dying is refused, and its predecessor is served again. The task never ends
+by itself.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from datetime import UTC, datetime
 
 from modelyard.errors import (
     ContractError,
+    ModelDamagedError,
     ModelNotLoadedError,
     ModelRefusedError,
     ModelyardError,
@@ -207,11 +209,11 @@ class Follower:
 
     def _tell_failed_load(self, version: ModelVersion, error: Exception) -> None:
         wanted = version.version
-        if isinstance(error, ModelNotLoadedError):
+        if isinstance(error, ModelNotLoadedError | ModelDamagedError):
             self._setback = Setback.postponed(
                 identity(version), error, self._setback, self._interval_s
             )
-            self._tell(State.FAILED, error, wanted)
+            self._tell(self._setback.state, error, wanted)
         elif isinstance(error, ModelRefusedError | ContractError):
             self._setback = Setback.refused(identity(version), error)
             self._tell(State.REFUSED, error, wanted)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from modelyard.contract import Contract
 from modelyard.errors import (
+    ModelDamagedError,
     ModelNotLoadedError,
     ModelRefusedError,
     ModelyardError,
@@ -111,7 +112,7 @@ class Loader:
                 snapshot = self._open(entry, version, served)
             except _DamagedError as error:
                 if cached is None:
-                    raise ModelRefusedError(error.detail) from error
+                    raise ModelDamagedError(error.detail) from error
                 log.warning("The cached version %s is damaged: %s", version.version, error.detail)
                 self._cache.discard(cached)
                 continue

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from time import monotonic
 
-from modelyard.errors import ModelyardError
+from modelyard.errors import ModelDamagedError, ModelyardError
 from modelyard.serving.following.cache import Identity
 from modelyard.serving.following.report import State
 
@@ -35,10 +35,11 @@ class Setback:
     def postponed(
         cls, version: Identity, error: ModelyardError, before: Setback | None, interval_s: float
     ) -> Setback:
-        """It ran out of time or memory: tried again after a pause, which doubles each time."""
+        """It ran out of time or memory, or is damaged: tried again after a pause, which doubles."""
+        state = State.REFUSED if isinstance(error, ModelDamagedError) else State.FAILED
         attempts = 1 if before is None else before.attempts + 1
         pause_s = min(interval_s * 2.0**attempts, _LONGEST_PAUSE_S)
-        return cls(version, State.FAILED, error, attempts, monotonic() + pause_s)
+        return cls(version, state, error, attempts, monotonic() + pause_s)
 
     @property
     def is_over(self) -> bool:
