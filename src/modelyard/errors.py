@@ -37,6 +37,7 @@ class ExitCode(IntEnum):
     ALIAS_MOVED = 8, "someone else moved the alias"
     NOT_REPRODUCED = 9, "the version was not reproduced"
     TRAFFIC = 10, "the traffic between champion and challenger cannot be split"
+    STOOD_STILL = 11, "a server's event loop stood still (SERVING_WATCHDOG_S)"
     INTERRUPTED = 130, "interrupted by Ctrl-C"
     STOPPED = 143, "stopped by SIGTERM"
 

@@ -10,12 +10,15 @@ import time
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 from onnx import TensorProto, helper
 
 from modelyard.contract import Contract
 from modelyard.errors import ModelRefusedError
+from modelyard.scoring.onnx.runner import OnnxModel
 from modelyard.scoring.proof import ProofLimits, prove
+from modelyard.scoring.runner import RunnerError
 from modelyard.serving.following.loader import Loader
 from modelyard.serving.following.proof_record import ProofRecord
 from modelyard.serving.model.snapshot import Origin
@@ -127,6 +130,31 @@ def test_an_endless_graph_is_ended_with_its_process(tmp_path: Path):
     with pytest.raises(ModelRefusedError, match=r"not opened and asked within 1 s"):
         prove(version_of(tmp_path, endless_loop), ProofLimits(seconds=1))
     assert children() == before
+
+
+def test_a_run_that_is_interrupted_fails_and_the_next_one_is_answered(tmp_path: Path):
+    endless = version_of(tmp_path / "endless", endless_loop)
+    sound = version_of(tmp_path / "sound", partial(memory_bomb, held_bytes=4))
+    contract = Contract.model_validate(ONE_INPUT)
+    row = {"amount": np.array([12.5])}
+    failures: list[str] = []
+
+    def run() -> None:
+        with pytest.raises(RunnerError) as caught:
+            runner.predict(row)
+        failures.append(str(caught.value))
+
+    runner = OnnxModel(endless / "model.onnx").bind(contract)
+    thread = threading.Thread(target=run)
+    thread.start()
+    while thread.is_alive():
+        runner.interrupt()  # what it finds under way: the run may not have begun before
+        thread.join(0.1)
+    assert "terminate" in failures[0].lower()
+
+    runner = OnnxModel(sound / "model.onnx").bind(contract)
+    runner.interrupt()
+    assert runner.predict(row) == [12.5]
 
 
 def test_a_process_that_is_killed_says_how_it_ended(tmp_path: Path):

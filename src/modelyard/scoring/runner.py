@@ -42,6 +42,9 @@ class Runner(Protocol):
             RunnerError: the model failed on these columns.
         """
 
+    def interrupt(self) -> None:
+        """End the calls that are under way in this process: they raise RunnerError."""
+
     def close(self) -> None:
         """Give everything back; no call is under way when this is called."""
 

@@ -26,6 +26,7 @@ from modelyard.serving.routes.documentation import add_documentation
 from modelyard.serving.routes.inference import metadata_routes, repository_routes
 from modelyard.serving.routes.native import mlflow_routes, native_routes
 from modelyard.serving.routes.openapi import build_openapi
+from modelyard.serving.watchdog import Watchdog
 from modelyard.serving.web.batcher import TickBatcher
 from modelyard.serving.web.direct import DirectRoute
 from modelyard.serving.web.drain import Drain
@@ -55,15 +56,18 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
     outbox = Outbox(ledger.write_log)
     batcher = TickBatcher(metrics.batch, outbox.send)
     predict = PredictRoute(specs, follower.absence, batcher, metrics.batch, ledger)
+    watchdog = Watchdog(settings.watchdog_s, holder.interrupt)
     token = AdminToken(settings.admin_token_file)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        watchdog.start()
         watch = asyncio.create_task(predict.deadlines.watch(), name="deadlines")
         await follower.start()
         yield
         await follower.stop()
         watch.cancel()
+        watchdog.stop()
         predict.close()
         recorder.close()
         holder.close()

@@ -123,6 +123,12 @@ class ServingSettings(RegistrySettings):
     request_timeout_s: float = Field(
         5.0, gt=0, description="Seconds a prediction may take, from its first byte to its answer."
     )
+    watchdog_s: float = Field(
+        15.0,
+        ge=0,
+        description="Seconds that a server's event loop may stand still; then the server ends, and "
+        "its container starts it again. 0: any time.",
+    )
     drain_s: float = Field(
         1.5,
         ge=0,

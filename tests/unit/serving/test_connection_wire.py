@@ -44,6 +44,9 @@ class Failing:
             raise RunnerError("too large")
         return np.where(amounts < 1, np.nan, amounts)
 
+    def interrupt(self) -> None:
+        pass
+
     def close(self) -> None:
         """Nothing is held."""
 

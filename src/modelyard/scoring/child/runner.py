@@ -92,6 +92,9 @@ class ChildRunner:
         """Call `release` when no child will need the model's files any more."""
         self._release = release
 
+    def interrupt(self) -> None:
+        """Nothing: calls are in other processes, and end in time by themselves."""
+
     def close(self) -> None:
         """End every child."""
         self._pool.close()

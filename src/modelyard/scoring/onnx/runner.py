@@ -125,6 +125,11 @@ class OnnxRunner:
             column = _cast(np.asarray(column), plan.dtype)
         return name, column.reshape(-1, 1) if plan.is_matrix else column
 
+    def interrupt(self) -> None:
+        """End the runs that are under way, each at its next node."""
+        under_way, self._options = self._options, ort.RunOptions()
+        under_way.terminate = True
+
     def close(self) -> None:
         """Drop the session; a run that was given up ends at its next node."""
         self._options.terminate = True

@@ -11,7 +11,7 @@ log = logging.getLogger(__name__)
 
 
 class Holder:
-    """What is served now. Used from the event loop's thread only."""
+    """What is served now. Used from the event loop's thread, but for `interrupt`."""
 
     def __init__(self) -> None:
         self.snapshot: Snapshot | None = None
@@ -21,6 +21,11 @@ class Holder:
         old, self.snapshot = self.snapshot, new
         if old is not None:
             retire(old)
+
+    def interrupt(self) -> None:
+        """End the runs of the model that are under way in this process; from any thread."""
+        if (served := self.snapshot) is not None:
+            served.runner.interrupt()
 
     def close(self) -> None:
         """Stop serving."""
