@@ -26,6 +26,8 @@ ORDER = (
     "test_images",
     "test_start",
     "test_secrets",
+    "test_registry_door",
+    "test_confinement",
     "test_training",
     "test_trace",
     "test_gateway",

@@ -101,7 +101,7 @@ def test_a_shadow_sees_every_request_and_no_client_sees_it(challenged: Stack) ->
         assert arm_report["p10_score"] <= arm_report["p50_score"] <= arm_report["p90_score"]
     assert 0.1 <= report["challenger"]["p10_score"] <= report["challenger"]["p90_score"] <= 0.15
     told = challenged.python(
-        "mlflow",
+        "serving",
         "import urllib.request as u; print(u.urlopen('http://traffic:8405/metrics')"
         ".read().decode())",
     )

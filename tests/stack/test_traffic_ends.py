@@ -135,7 +135,7 @@ def test_a_watcher_that_is_paused_takes_the_challenger_with_it(
 def test_a_shadow_ends_with_its_watcher_too(challenged: Stack) -> None:
     def copies() -> int:
         code = "import urllib.request as u; print(u.urlopen('http://gateway:8404/metrics/arms')"
-        said = challenged.python("mlflow", f"{code}.read().decode())")
+        said = challenged.python("serving", f"{code}.read().decode())")
         line = next(line for line in said.splitlines() if '{result="sent"}' in line)
         return int(line.split()[-1])
 

@@ -76,7 +76,7 @@ def paused(name: str) -> Iterator[None]:
 def silent_starters(stack: Stack, number: int) -> Iterator[None]:
     """So many more replicas that DNS knows at once, and that do not listen."""
     image = stack.environment()["SERVING_IMAGE"]
-    network = ("--network", f"{stack.project}_front", "--network-alias", "serving")
+    network = ("--network", f"{stack.project}_inside", "--network-alias", "serving")
     ids: list[str] = []
     try:
         for _ in range(number):
@@ -90,7 +90,7 @@ def silent_starters(stack: Stack, number: int) -> Iterator[None]:
 @contextmanager
 def cut_off(stack: Stack, name: str) -> Iterator[None]:
     """Without its network for a while: its connections vanish without a word."""
-    network = f"{stack.project}_front"
+    network = f"{stack.project}_inside"
     docker("network", "disconnect", network, name)
     try:
         yield

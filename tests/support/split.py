@@ -52,4 +52,4 @@ def answers(stack: Stack) -> bool:
         "try: print(urllib.request.urlopen(asked, timeout=20).status)\n"
         "except urllib.error.HTTPError as error: print(error.code)\n"
     )
-    return stack.python("mlflow", code).strip() == "200"
+    return stack.python("serving", code).strip() == "200"

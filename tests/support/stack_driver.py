@@ -19,7 +19,7 @@ from support.network import free_port
 ROOT = Path(__file__).parents[2]
 OFFLINE = os.environ.get("MODELYARD_OFFLINE") == "1"
 ADVERSE = {"amount": 500, "merchant_category": "electronics", "hour": 23}
-RUNNING = ("db", "storage", "mlflow", "serving", "gateway")
+RUNNING = ("db", "storage", "mlflow", "registry-door", "serving", "gateway")
 COMPOSE_TIMEOUT_S = 1500
 PATIENCE_S = 300  # on a machine ten times slower than ours
 SMOKE = ("--config", "configs/train-smoke.yaml")
@@ -144,7 +144,7 @@ class Stack:
             "try: print(urllib.request.urlopen(asked, timeout=20).status)\n"
             "except urllib.error.HTTPError as error: print(error.code)\n"
         )
-        return int(self.python("mlflow", code))
+        return int(self.python("serving", code))
 
     def containers(self, service: str = "") -> list[dict[str, Any]]:
         """`docker inspect` of the project's containers."""

@@ -29,7 +29,7 @@ from support.compose_files import (
 
 def test_the_services_are_the_documented_ones() -> None:
     by_profile = {"challenger": {"challenger", "traffic"}}
-    always = {"db", "storage", "mlflow", "serving", "gateway"}
+    always = {"db", "storage", "mlflow", "registry-door", "serving", "gateway"}
     assert set(LONG_RUNNING) == always | by_profile["challenger"]
     for profile, names in by_profile.items():
         assert {n for n, s in LONG_RUNNING.items() if s.get("profiles") == [profile]} == names
@@ -89,6 +89,29 @@ def test_the_database_and_the_store_have_no_way_out() -> None:
     assert load(BASE)["networks"]["back"] == {"internal": True}
     assert SERVICES["db"]["networks"] == SERVICES["storage"]["networks"] == ["back"]
     assert "back" not in SERVICES["serving"]["networks"]
+
+
+def networks(name: str) -> set[str]:
+    return set(SERVICES[name].get("networks", ()))
+
+
+@pytest.mark.parametrize("name", ["serving", "challenger", "gateway", "traffic"])
+def test_who_answers_clients_shares_no_network_with_the_registry_or_what_is_behind(
+    name: str,
+) -> None:
+    for hidden in ("mlflow", "db", "storage", "buckets", "mlflow-migrate"):
+        assert not networks(name) & networks(hidden), hidden
+
+
+def test_prediction_servers_read_the_registry_through_a_door_and_have_no_way_out() -> None:
+    for name in ("serving", "challenger"):
+        assert SERVICES[name]["environment"]["MLFLOW_TRACKING_URI"] == "http://registry-door:5000"
+        for network in networks(name):
+            assert load(BASE)["networks"][network] == {"internal": True}
+    assert networks("registry-door") == {"door", "registry"}
+    holders = {name for name in SERVICES if "door" in networks(name)}
+    assert holders == {"registry-door", "serving", "challenger"}
+    assert "secrets" not in str(SERVICES["registry-door"]["volumes"])
 
 
 def test_no_environment_holds_a_secret() -> None:

@@ -22,6 +22,7 @@ from modelyard.errors import (
     RegistryUnavailableError,
 )
 from modelyard.registry.lean_httpx import httpx
+from modelyard.registry.reads import API, ARTIFACTS
 from modelyard.registry.records import (
     ArtifactFile,
     ModelVersion,
@@ -35,8 +36,6 @@ from modelyard.registry.transfer import Transfer
 from modelyard.registry.uri import ModelUri, Selector
 from modelyard.settings import RegistrySettings
 
-_API = "/api/2.0/mlflow"
-_PROXY = "/api/2.0/mlflow-artifacts/artifacts"
 _PROXY_SCHEME = re.compile(r"^mlflow-artifacts:/+(?:[^/]+:\d+/)?")
 _DEEPEST_FOLDER = 32
 
@@ -200,7 +199,7 @@ class RegistryClient(AbstractContextManager["RegistryClient"]):
         return self._text(f"{_PROXY_SCHEME.sub('', run.artifact_uri).strip('/')}/{path}")
 
     def _text(self, path: str) -> str:
-        return self._request("GET", f"{_PROXY}/{quote(path)}").text
+        return self._request("GET", f"{ARTIFACTS}/{quote(path)}").text
 
     def _folder(self, version: ModelVersion) -> str:
         """Path of the version's files in the server's artifact proxy."""
@@ -216,7 +215,9 @@ class RegistryClient(AbstractContextManager["RegistryClient"]):
         return _PROXY_SCHEME.sub("", uri).strip("/")
 
     def _walk(self, folder: str, relative: PurePosixPath) -> Iterator[ArtifactFile]:
-        body = self._answer("GET", _PROXY, params={"path": str(PurePosixPath(folder) / relative)})
+        body = self._answer(
+            "GET", ARTIFACTS, params={"path": str(PurePosixPath(folder) / relative)}
+        )
         for entry in body.get("files", []):
             name = entry["path"]
             plain = PurePosixPath(name).name == name and name not in ("", "..")
@@ -231,7 +232,7 @@ class RegistryClient(AbstractContextManager["RegistryClient"]):
                 yield ArtifactFile(path, int(entry.get("file_size") or 0))
 
     def _fetch(self, path: str, target: Path, transfer: Transfer) -> None:
-        url = f"{_PROXY}/{quote(path)}"
+        url = f"{ARTIFACTS}/{quote(path)}"
         try:
             with self._http.stream("GET", url) as response:
                 if response.status_code != httpx.codes.OK:
@@ -247,10 +248,10 @@ class RegistryClient(AbstractContextManager["RegistryClient"]):
     # -- HTTP ----------------------------------------------------------------------------------
 
     def _get(self, path: str, **params: str | int) -> dict[str, Any]:
-        return self._answer("GET", f"{_API}/{path}", params=params)
+        return self._answer("GET", f"{API}/{path}", params=params)
 
     def _post(self, path: str, **body: Any) -> dict[str, Any]:
-        return self._answer("POST", f"{_API}/{path}", json=body)
+        return self._answer("POST", f"{API}/{path}", json=body)
 
     def _request(self, method: str, url: str, **request: Any) -> httpx.Response:
         ends_at, parts = monotonic() + self._timeout_s, []
@@ -288,7 +289,8 @@ class RegistryClient(AbstractContextManager["RegistryClient"]):
     def _refusal(self, response: httpx.Response) -> RegistryError:
         try:
             body = response.json()
-            code, message = str(body.get("error_code", "")), str(body.get("message", ""))
+            code = str(body.get("error_code", ""))
+            message = str(body.get("message", "") or body.get("detail", ""))  # of a proxy
         except (ValueError, AttributeError):
             code, message = "", response.text[:200].strip()
         # MLflow reports an unknown alias as an invalid parameter

@@ -196,6 +196,10 @@ ATTEMPTS = {
     "call by the numbers of x32": lambda: call(0x40000000 + 39),
     "start a program of its own": own_program,
     "trace a neighbour": lambda: call(101, 16, NEIGHBOUR, 0, 0),
+    "read a neighbour's environment": lambda: Path(f"/proc/{NEIGHBOUR}/environ").read_bytes(),
+    "list a neighbour's files": lambda: os.listdir(f"/proc/{NEIGHBOUR}/fd"),
+    "limit a neighbour": lambda: resource.prlimit(
+        NEIGHBOUR, resource.RLIMIT_CPU, (10**6, 10**6)),
     "read a neighbour's memory": lambda: open(f"/proc/{NEIGHBOUR}/mem", "rb").close(),
     "signal a neighbour": lambda: os.kill(NEIGHBOUR, 0),
 }
