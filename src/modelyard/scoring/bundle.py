@@ -1,8 +1,9 @@
 """Opening a version: from its files to what answers rows, bound to the contract that holds.
 
-This is the one place that picks a runner: ONNX is data and runs in this process; whatever else
-MLflow can load may be code and runs in children. Serving, the gate and `modelyard batch` open
-versions here, so what one of them is answered the others are answered too.
+This is the one place that picks a runner. An ONNX graph is data and runs in this process, unless
+the values of a row can make it take any time; that, and whatever else MLflow can load, which may
+be code, runs in children. Serving, the gate and `modelyard batch` open versions here, so what one
+of them is answered the others are answered too.
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import Self
 
 from modelyard.contract import Contract
 from modelyard.errors import ModelRefusedError
-from modelyard.scoring.child.opening import ChildOptions, OpenedModel
+from modelyard.scoring.child.opening import ChildOptions, OpenedGraph, OpenedModel
 from modelyard.scoring.child.runner import ChildRunner
 from modelyard.scoring.files import VersionFiles
+from modelyard.scoring.onnx.cost import is_decided_by_shapes
 from modelyard.scoring.onnx.runner import OnnxModel, OnnxRunner
 from modelyard.scoring.rows.decoder import RowDecoder
 from modelyard.scoring.signature import derive_contract
@@ -62,7 +64,7 @@ def open_bundle(folder: Path, children: ChildOptions | None) -> Bundle:
 
     Args:
         folder: the version's files; those of a model in children have to stay until it is closed.
-        children: how models that are not ONNX are run; None refuses them.
+        children: how models are run elsewhere; with None everything runs here, and only ONNX does.
 
     Raises:
         ModelRefusedError: it cannot be opened here.
@@ -81,10 +83,15 @@ def open_bundle(folder: Path, children: ChildOptions | None) -> Bundle:
         raise
 
 
-def _load(files: VersionFiles, children: ChildOptions | None) -> OnnxModel | OpenedModel:
+def _load(
+    files: VersionFiles, children: ChildOptions | None
+) -> OnnxModel | OpenedGraph | OpenedModel:
     if files.is_onnx:
-        return OnnxModel(files.graph())
-    if children is None:
+        graph = files.graph()
+        if children is None or is_decided_by_shapes(graph):
+            return OnnxModel(graph)
+        return OpenedGraph(graph, files.folder, children)
+    if children is None or not children.allow_code:
         raise ModelRefusedError(
             f"Only ONNX is served here, and the version is none: found {files.description()}.",
             fix="Register the model with mlflow.onnx, or with modelyard's training; "

@@ -60,11 +60,15 @@ class ServingSettings(RegistrySettings):
     )
     model_formats: Literal["any", "onnx"] = Field(
         "any",
-        description="any MLflow flavor, each model in a process of its own; or onnx, nothing that "
-        "could run code.",
+        description="any MLflow flavor, models that are code in processes of their own; or onnx, "
+        "nothing that could run code.",
     )
     child_processes: int = Field(
-        1, ge=1, le=64, description="Processes that run a model that is not ONNX."
+        1,
+        ge=1,
+        le=64,
+        description="Processes that run a model which does not run in the server's own: any but "
+        "ONNX, and graphs of which a row decides how long they take.",
     )
     child_memory_mb: int = Field(
         1536,

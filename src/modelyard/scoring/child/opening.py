@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from modelyard.contract import Contract, Output, OutputKind
 from modelyard.errors import ModelNotLoadedError, ModelRefusedError
@@ -16,6 +16,8 @@ from modelyard.scoring.child.confinement import gaps
 from modelyard.scoring.child.pool import ChildPool
 from modelyard.scoring.child.process import ChildLimits, ChildProcess
 from modelyard.scoring.child.runner import ChildRunner, RunnerLimits
+from modelyard.scoring.child.wire import Bind
+from modelyard.scoring.onnx.runner import OnnxModel
 from modelyard.settings import ServingSettings
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,7 @@ _IMAGES = {
 
 @dataclass(frozen=True)
 class ChildOptions:
-    """How models that are not ONNX are run.
+    """How models are run that do not run in the process that asks them.
 
     Args:
         count: children of one model.
@@ -44,6 +46,7 @@ class ChildOptions:
         isolation: how much is taken from each before it loads its model: all that this machine can
             take (auto), nothing less than all (required), or nothing (off).
         network: whether they may reach addresses all the same.
+        allow_code: whether they run anything but ONNX graphs.
     """
 
     count: int
@@ -53,12 +56,11 @@ class ChildOptions:
     request_s: float
     isolation: Isolation = "auto"
     network: bool = False
+    allow_code: bool = True
 
     @classmethod
-    def of(cls, settings: ServingSettings) -> ChildOptions | None:
-        """What the settings say; None when they allow ONNX only."""
-        if settings.model_formats == "onnx":
-            return None
+    def of(cls, settings: ServingSettings) -> Self:
+        """What the settings say."""
         return cls(
             count=settings.child_processes,
             memory_bytes=settings.child_memory_mb * 2**20,
@@ -67,16 +69,36 @@ class ChildOptions:
             request_s=settings.request_timeout_s,
             isolation=settings.child_isolation,
             network=settings.child_network,
+            allow_code=settings.model_formats != "onnx",
         )
 
     @classmethod
-    def offline(cls) -> ChildOptions:
+    def offline(cls) -> Self:
         """Where no server waits, as in the gate and `modelyard batch`.
 
         The threads and the time of a row are those of serving; a container's own limit bounds the
         memory, and a call may take as long as its rows.
         """
         return cls(count=1, memory_bytes=0, start_s=600.0, batch_rows=1024, request_s=7200.0)
+
+    @property
+    def call_s(self) -> float:
+        """Seconds that a call may take: a request that waits behind one that hangs has as many."""
+        return self.request_s / 2
+
+    def limits(self, contract: Contract) -> RunnerLimits:
+        """How a model with `contract` is asked."""
+        return RunnerLimits(
+            memory_bytes=self.memory_bytes,
+            batch_rows=self.batch_rows,
+            row_s=contract.inference_timeout_s,
+            call_s=self.call_s,
+        )
+
+    def start(self, folder: Path) -> ChildProcess:
+        """A child for the version in `folder`; it has loaded nothing yet."""
+        limits = ChildLimits(self.memory_bytes, self.start_s, self.isolation != "off", self.network)
+        return ChildProcess(limits, folder)
 
 
 class OpenedModel:
@@ -89,7 +111,7 @@ class OpenedModel:
         self._folder = folder
         self._mlmodel = mlmodel
         self._options = options
-        self._child = self._start()
+        self._child = options.start(folder)
         try:
             self._loaded = self._child.load(folder)
         except BaseException:
@@ -99,13 +121,6 @@ class OpenedModel:
     def close(self) -> None:
         """End the child that was opened and is not bound."""
         self._child.end()
-
-    def _start(self) -> ChildProcess:
-        options = self._options
-        limits = ChildLimits(
-            options.memory_bytes, options.start_s, options.isolation != "off", options.network
-        )
-        return ChildProcess(limits, self._folder)
 
     def derived_output(self) -> Output:
         """What the model answers, for a version without a contract of its own."""
@@ -119,10 +134,7 @@ class OpenedModel:
 
     def bind(self, contract: Contract) -> ChildRunner:
         """A runner for `contract`; raises ModelRefusedError when they do not fit."""
-        options = self._options
-        # a request that waits behind a call that hangs still has half of its time left
-        call_s = options.request_s / 2
-        _check_patience(contract, call_s)
+        _check_patience(contract, self._options.call_s)
         binding = plan(contract, self._mlmodel, self._loaded)
         self._child.bind(binding)
 
@@ -130,14 +142,58 @@ class OpenedModel:
             child.load(self._folder)
             child.bind(binding)
 
-        limits = RunnerLimits(
-            memory_bytes=options.memory_bytes,
-            batch_rows=options.batch_rows,
-            row_s=contract.inference_timeout_s,
-            call_s=call_s,
+        pool = ChildPool(
+            self._child, lambda: self._options.start(self._folder), ready, self._options.count
         )
-        pool = ChildPool(self._child, self._start, ready, options.count)
-        description = f"{self._loaded.description}, {_whereabouts(options)}"
+        description = f"{self._loaded.description}, {_whereabouts(self._options)}"
+        limits = self._options.limits(contract)
+        return ChildRunner(description, pool, binding.names, contract.output, limits)
+
+
+class OpenedGraph:
+    """An opened ONNX graph that children run, as a single row may make it take any time."""
+
+    def __init__(self, graph: Path, folder: Path, options: ChildOptions) -> None:
+        """Open `graph`, one of the files in `folder`, to see what it takes and gives.
+
+        Raises:
+            ModelRefusedError: onnxruntime refuses it.
+        """
+        self._model = OnnxModel(graph)
+        self._graph = graph
+        self._folder = folder
+        self._options = options
+
+    def close(self) -> None:
+        """Drop the graph that was opened and is not bound."""
+        self._model.close()
+
+    def derived_output(self) -> Output:
+        """What this graph answers, for a version without a contract of its own."""
+        return self._model.derived_output()
+
+    def bind(self, contract: Contract) -> ChildRunner:
+        """A runner for `contract`; raises ModelRefusedError when they do not fit."""
+        _check_patience(contract, self._options.call_s)
+        description = self._model.bind(contract).description
+        binding = Bind(list(contract.names), [], "", [])
+
+        def ready(child: ChildProcess) -> None:
+            child.load_graph(self._graph, contract)
+            child.bind(binding)
+
+        first = self._options.start(self._folder)
+        try:
+            ready(first)
+        except BaseException:
+            first.end()
+            raise
+        self._model.close()
+        pool = ChildPool(
+            first, lambda: self._options.start(self._folder), ready, self._options.count
+        )
+        description = f"{description}, {_whereabouts(self._options)}"
+        limits = self._options.limits(contract)
         return ChildRunner(description, pool, binding.names, contract.output, limits)
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
+from modelyard.contract import Contract
 from modelyard.errors import ModelNotLoadedError, ModelRefusedError
 from modelyard.scoring.child import confined, wire
 from modelyard.scoring.child.confinement import Confinement
@@ -103,7 +104,14 @@ class ChildProcess:
         Raises:
             ModelRefusedError: it cannot, died over it, or takes too long.
         """
-        message = self._prepare(wire.Load(os.fspath(folder)))
+        return self._load(wire.Load(os.fspath(folder)))
+
+    def load_graph(self, graph: Path, contract: Contract) -> wire.Loaded:
+        """Open the ONNX file `graph`, bound to `contract`; raises ModelRefusedError like `load`."""
+        return self._load(wire.LoadGraph(os.fspath(graph), contract.to_yaml()))
+
+    def _load(self, load: wire.Load | wire.LoadGraph) -> wire.Loaded:
+        message = self._prepare(load)
         if not isinstance(message, wire.Loaded):
             raise _load_error("The model could not be loaded", message)
         return message
@@ -176,7 +184,7 @@ class ChildProcess:
             self._back.close()
         self._scratch.remove()
 
-    def _prepare(self, message: wire.Load | wire.Bind) -> wire.FromChild:
+    def _prepare(self, message: wire.Load | wire.LoadGraph | wire.Bind) -> wire.FromChild:
         try:
             return self._talk(message, self._start_s)
         except TimeoutError as error:

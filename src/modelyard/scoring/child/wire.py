@@ -31,6 +31,13 @@ class Load(msgspec.Struct, tag=True, array_like=True):
     folder: str
 
 
+class LoadGraph(msgspec.Struct, tag=True, array_like=True):
+    """Open the ONNX file `graph` for the contract that `contract`, its YAML, states."""
+
+    graph: str
+    contract: str
+
+
 class Loaded(msgspec.Struct, tag=True, array_like=True):
     """It is loaded.
 
@@ -91,7 +98,7 @@ class Failed(msgspec.Struct, tag=True, array_like=True):
     is_fatal: bool = False
 
 
-ToChild = Load | Bind | Ask
+ToChild = Load | LoadGraph | Bind | Ask
 FromChild = Loaded | Bound | Answer | Failed
 
 _encode = msgspec.msgpack.Encoder().encode

@@ -15,7 +15,9 @@ import socket
 import sys
 from pathlib import Path
 
+from modelyard.contract import Contract
 from modelyard.scoring.child import wire
+from modelyard.scoring.child.graph import ChildGraph
 from modelyard.scoring.child.guard import die_with_server, limit_memory, resident_bytes
 from modelyard.scoring.child.model import ChildModel
 
@@ -27,14 +29,14 @@ class Worker:
 
     def __init__(self, memory_bytes: int) -> None:
         self._memory_bytes = memory_bytes
-        self._model: ChildModel | None = None
+        self._model: ChildModel | ChildGraph | None = None
 
     def handle(self, message: wire.ToChild) -> wire.FromChild:
         """The answer to `message`; an exception of the model is an answer too."""
         try:
-            if isinstance(message, wire.Load):
-                self._model = model = ChildModel(Path(message.folder))
-                return wire.Loaded(model.description, model.classes, model.only_labels)
+            if isinstance(message, wire.Load | wire.LoadGraph):
+                self._model = model = _load(message)
+                return wire.Loaded(model.description, list(model.classes), model.only_labels)
             if self._model is None:
                 return wire.Failed("no model is loaded", is_fatal=True)
             if isinstance(message, wire.Bind):
@@ -53,6 +55,12 @@ class Worker:
             lines = str(error).strip().splitlines()
             text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
             return wire.Failed(text[:_LONGEST_MESSAGE])
+
+
+def _load(message: wire.Load | wire.LoadGraph) -> ChildModel | ChildGraph:
+    if isinstance(message, wire.Load):
+        return ChildModel(Path(message.folder))
+    return ChildGraph(Path(message.graph), Contract.from_yaml(message.contract))
 
 
 def serve(worker: Worker, ends: list[socket.socket]) -> None:
