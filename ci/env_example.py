@@ -53,6 +53,7 @@ SECTIONS: dict[str, Sequence[str]] = {
     "training": ("MODELYARD_*", "TRACKING_*", "MLFLOW_HTTP_*", "MLFLOW_RUN_CONTEXT", "GIT_COMMIT"),
     "the S3 store: the bundled one, or your own": ("S3_[!BC]*", "S3_BUCKET_*", "S3_*"),
     "memory limits of containers": ("*_MEMORY",),
+    "processors of containers: weights, and limits": ("*_CPU_SHARES", "*_CPUS"),
     "images": ("PYTHON_IMAGE", "*_IMAGE", "IMAGE_*"),
 }
 

@@ -11,14 +11,16 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
+from support.raw_http import raw, received
 from support.stack_driver import ADVERSE, Stack, wait_for
 
 SLOW_SENDERS = 500
+PAGE = "http://page.example:8080"
 CLOSED = (
     ("GET", "/metrics"),
     ("GET", "/metrics/"),
     ("POST", "/admin/reload"),
-    ("POST", "/%61dmin/reload"),
+    ("GET", "/metrics%0a"),
     ("POST", "/v2/repository/models/fraud-detector/load"),
     ("POST", "/v2/repository/models/fraud-detector/unload"),
 )
@@ -32,26 +34,6 @@ def problem(answer: httpx.Response, status: int) -> str:
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.json()["status"] == status
     return str(answer.json()["detail"])
-
-
-def raw(stack: Stack, sent: bytes) -> httpx.Response:
-    """What is answered to bytes that no client library would send."""
-    with socket.create_connection(("127.0.0.1", stack.gateway_port), timeout=30) as connection:
-        connection.sendall(sent)
-        return received(connection)
-
-
-def received(connection: socket.socket) -> httpx.Response:
-    answer = b""
-    while b"\r\n\r\n" not in answer or not answer.endswith((b"}", b"}\n")):
-        part = connection.recv(65536)
-        assert part, f"the connection ended after {answer!r}"
-        answer += part
-    head, body = answer.split(b"\r\n\r\n", 1)
-    lines = head.decode().split("\r\n")
-    headers = dict(line.split(": ", 1) for line in lines[1:])
-    headers = {k: v for k, v in headers.items() if k.lower() != "content-length"}
-    return httpx.Response(int(lines[0].split()[1]), headers=headers, content=body)
 
 
 @pytest.mark.parametrize(("method", "path"), CLOSED)
@@ -78,7 +60,7 @@ def test_every_answer_carries_the_requests_id(stack: Stack) -> None:
 
 def test_a_body_that_announces_too_much_is_refused_at_once(stack: Stack) -> None:
     sent = HEAD + b"Content-Length: 40000000\r\n\r\n"
-    assert "SERVING_MAX_BATCH_BODY_BYTES" in problem(raw(stack, sent), 413)
+    assert "SERVING_MAX_BATCH_BODY_BYTES" in problem(raw(stack.gateway_port, sent), 413)
 
 
 @pytest.mark.parametrize(
@@ -108,6 +90,7 @@ def narrow(trained: Stack) -> Iterator[Stack]:
         "GATEWAY_SERVER_CONNECTIONS": "1",
         "GATEWAY_MAX_QUEUE": "1",
         "GATEWAY_RATE_LIMIT": "60",
+        "SERVING_CORS_ORIGINS": PAGE,
     }
     try:
         trained.compose("up", "-d", "--no-deps", "--wait", "gateway", **limits)
@@ -133,10 +116,30 @@ def test_a_full_house_says_when_to_come_again(narrow: Stack) -> None:
     wait_for("a prediction", lambda: narrow.predict().status_code == 200)
 
 
+def test_pages_of_a_listed_origin_read_what_the_gateway_answers_too(narrow: Stack) -> None:
+    ask = {"origin": PAGE, "access-control-request-method": "POST"}
+    preflight = narrow.api.options("/predict", headers=ask)
+    assert preflight.status_code == 204
+    assert preflight.headers["access-control-allow-origin"] == PAGE
+    answers = [narrow.api.get(path, headers={"origin": PAGE}) for path in ("/livez", "/nowhere")]
+    answers.append(narrow.api.get("/predict", headers={"origin": PAGE}))
+    assert [answer.status_code for answer in answers] == [200, 404, 405]
+    for answer in answers:
+        assert answer.headers["access-control-allow-origin"] == PAGE
+        assert "X-Request-Id" in answer.headers["access-control-expose-headers"]
+        assert answer.headers["vary"] == "Origin"
+    for path, origin in (("/livez", f"{PAGE}1"), ("/metrics", PAGE), ("/admin/reload", PAGE)):
+        asked = narrow.api.options(path, headers={**ask, "origin": origin})
+        for answer in (asked, narrow.api.get(path, headers={"origin": origin})):
+            assert "access-control-allow-origin" not in answer.headers
+
+
 def test_a_client_that_asks_too_much_has_to_wait(narrow: Stack) -> None:
     url = f"http://127.0.0.1:{narrow.gateway_port}/predict"
     with httpx.Client(timeout=30) as client:
         answers = [client.post(url, json=ADVERSE) for _ in range(80)]
     last = answers[-1]
     assert "GATEWAY_RATE_LIMIT" in problem(last, 429)
+    paged = httpx.post(url, json=ADVERSE, headers={"origin": PAGE}, timeout=30)
+    assert (paged.status_code, paged.headers["access-control-allow-origin"]) == (429, PAGE)
     assert int(last.headers["retry-after"]) > 0

@@ -85,7 +85,9 @@ async def read_answer(reader: asyncio.StreamReader) -> Answer:
 
 
 @asynccontextmanager
-async def listening(server: Server, **options: Any) -> AsyncIterator[Wire]:
+async def listening(
+    server: Server, max_connections: int = 1000, **options: Any
+) -> AsyncIterator[Wire]:
     """`server` behind uvicorn's configuration and our connections."""
     wire = Wire(0)
 
@@ -97,7 +99,9 @@ async def listening(server: Server, **options: Any) -> AsyncIterator[Wire]:
     state = ServerState()
 
     def connect() -> Connection:
-        made = Connection(server.app.direct, config=config, server_state=state, app_state={})
+        made = Connection(
+            server.app.direct, max_connections, config=config, server_state=state, app_state={}
+        )
         wire.connections.append(made)
         return made
 

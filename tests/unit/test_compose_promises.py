@@ -46,8 +46,27 @@ def test_every_container_is_locked_down(name: str) -> None:
     assert re.fullmatch(r"[1-9]\d*:[1-9]\d*", service["user"]), "a numeric user that is not root"
     assert service["mem_limit"]
     assert service["pids_limit"]
+    assert service["cpu_shares"]
     assert service["logging"]["options"].keys() == {"max-size", "max-file"}
     assert not {"privileged", "cap_add", "container_name", "env_file"} & service.keys()
+
+
+def test_serving_outweighs_training_where_processors_are_scarce() -> None:
+    def default(name: str) -> int:
+        stated = SERVICES[name]["cpu_shares"]
+        return int(VARIABLE.fullmatch(stated)[2]) if isinstance(stated, str) else stated
+
+    shares = {name: default(name) for name in SERVICES}
+    jobs = [name for name in SERVICES if name not in LONG_RUNNING]
+    assert shares["training"] == shares["dataset"] == min(shares.values())
+    assert shares["serving"] == shares["gateway"] == max(shares.values())
+    assert shares["serving"] >= 8 * shares["training"]
+    assert max(shares[name] for name in jobs) < min(shares[name] for name in LONG_RUNNING)
+    assert 1024 not in shares.values(), "the engine's default, which says that nobody chose"
+    limits = {name: s["cpus"] for name, s in SERVICES.items() if "cpus" in s}
+    assert limits.keys() == {"serving", "challenger", "gateway", "training", "dataset", "mlflow",
+                             "db", "storage"}  # fmt: skip
+    assert {VARIABLE.fullmatch(limit)[2] for limit in limits.values()} == {"0"}
 
 
 @pytest.mark.parametrize("name", LONG_RUNNING)
@@ -164,11 +183,12 @@ def test_the_gateway_is_given_every_setting_that_it_reads() -> None:
     read_there = {
         *re.findall(r"\$\{((?:GATEWAY|SERVING)_\w+)\}", read("configs/gateway/haproxy.cfg")),
         *re.findall(r'number_of\("(\w+)"\)', read("configs/gateway/arms.lua")),
+        *re.findall(r'getenv\("(\w+)"\)', read("configs/gateway/origins.lua")),
     }
     given = SERVICES["gateway"]["environment"]
     assert given.keys() == read_there
     for name, value in given.items():
-        assert VARIABLE.fullmatch(value)[1] == name
+        assert value is None or VARIABLE.fullmatch(value)[1] == name
 
 
 def test_mlflow_clients_stay_on_the_servers_address() -> None:
@@ -217,6 +237,20 @@ def test_the_gateways_own_answers_are_whole_problem_details(path: Path) -> None:
     headers = dict(line.split(": ", 1) for line in lines[1:])
     assert headers["Content-Type"] == "application/problem+json"
     assert int(headers["Content-Length"]) == len(body)
-    assert lines[0].split()[1] == str(json.loads(body)["status"]) == path.stem.split("-")[0]
+    status = str(json.loads(body)["status"])
+    assert status == path.stem.split("-")[0]
+    # as which the gateway hands it on to itself: see backend `twice`
+    assert lines[0].split()[1] == ("425" if path.stem.endswith("-inside") else status)
     assert ("Retry-After" in headers) == (path.stem[:3] in {"429", "502", "503", "504"})
     assert path.name in read("configs/gateway/haproxy.cfg")
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "configs/gateway/errors").glob("*.json")), ids=lambda path: path.name
+)
+def test_so_are_those_of_its_rules(path: Path) -> None:
+    problem = json.loads(path.read_text())
+    assert problem.keys() == {"type", "title", "status", "detail"}
+    name = re.escape(f"errors/{path.name}")
+    rules = re.findall(rf"return status (\d+) .*{name}", read("configs/gateway/haproxy.cfg"))
+    assert set(rules) == {str(problem["status"])} == {path.stem.split("-")[0]}

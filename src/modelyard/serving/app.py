@@ -28,6 +28,7 @@ from modelyard.serving.routes.native import mlflow_routes, native_routes
 from modelyard.serving.routes.openapi import build_openapi
 from modelyard.serving.watchdog import Watchdog
 from modelyard.serving.web.batcher import TickBatcher
+from modelyard.serving.web.cross_origin import CrossOrigin
 from modelyard.serving.web.direct import DirectRoute
 from modelyard.serving.web.drain import Drain
 from modelyard.serving.web.edge import REQUEST_ID, Edge
@@ -93,8 +94,9 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
     app.add_exception_handler(Exception, _answer_error)
     at_paths: list[WireProtocol] = [NativeProtocol(limits), MlflowProtocol(limits)]
     addresses = Addresses(at_paths, InferenceProtocol(limits).at)
-    direct = DirectRoute(addresses, specs, batcher, outbox, ledger, drain)
-    return Edge(app, predict, direct, addresses, holder, metrics, ids)
+    cross_origin = CrossOrigin(settings.allowed_origins)
+    direct = DirectRoute(addresses, specs, batcher, outbox, ledger, drain, cross_origin)
+    return Edge(app, predict, direct, addresses, holder, metrics, ids, cross_origin)
 
 
 async def _answer_http_exception(request: Request, error: Exception) -> Response:

@@ -74,7 +74,7 @@ def serve(settings: ServingSettings) -> None:
         config = uvicorn.Config(
             app,
             loop="uvloop",
-            http=partial(Connection, app.direct),  # type: ignore[arg-type]  # called like a class
+            http=partial(Connection, app.direct, settings.max_connections),  # type: ignore[arg-type]  # called like a class
             ws="none",
             lifespan="on",
             log_config=None,

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import SettingsConfigDict
 
 from modelyard.settings.registry import RegistrySettings
 
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:.]+\])(?::\d{1,5})?").fullmatch
+
+
+def _origins(text: str) -> str:
+    origins = [origin.strip().lower().rstrip("/") for origin in text.split(",") if origin.strip()]
+    if origins != ["*"] and not all(map(_ORIGIN, origins)):
+        raise ValueError(
+            "expected origins of web pages as a browser names them, scheme://host or "
+            "scheme://host:port with http or https, separated by commas, or * alone"
+        )
+    return ",".join(origins)
+
+
+Origins = Annotated[str, AfterValidator(_origins)]
+"""`*`, or origins separated by commas."""
 PREDICTION_LOG_DIR = Path("/var/log/modelyard")
 """In containers."""
 
@@ -49,6 +65,12 @@ class ServingSettings(RegistrySettings):
     )
     admin_token_file: Path | None = Field(
         None, description="File with the token for /admin; without one /admin refuses everybody."
+    )
+    cors_origins: Origins = Field(
+        "",
+        description="Origins of web pages that may ask for predictions and read the answers, "
+        "separated by commas (https://app.example.org,http://localhost:3000), or * for all pages; "
+        "never for /admin and /metrics. Without any, only pages of the API's own origin can.",
     )
     require_manifest: bool = Field(
         default=False, description="true refuses model versions that carry no sha256 manifest."
@@ -124,6 +146,12 @@ class ServingSettings(RegistrySettings):
     max_concurrency: int = Field(
         512, ge=1, description="Requests worked on at once; more are answered 503 with Retry-After."
     )
+    max_connections: int = Field(
+        2048,
+        ge=16,
+        description="Connections of a prediction server at once; beyond it the server closes those "
+        "that have been idle the longest.",
+    )
     request_timeout_s: float = Field(
         5.0, gt=0, description="Seconds a prediction may take, from its first byte to its answer."
     )
@@ -164,3 +192,8 @@ class ServingSettings(RegistrySettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Least level of the log lines: debug, info, warning or error."
     )
+
+    @property
+    def allowed_origins(self) -> list[str]:
+        """`cors_origins`, one by one."""
+        return [origin for origin in self.cors_origins.split(",") if origin]

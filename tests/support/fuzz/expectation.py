@@ -31,7 +31,12 @@ def expected(case: Case, asked: Asked, sizes: Sizes) -> Verdict:
     """
     verdict = _by_headers(case, asked, sizes)
     names = [name for name, _ in asked.heads]
-    is_odd = b"%" in asked.url or not asked.url.startswith(b"/") or asked.version != "1.1"
+    is_odd = (
+        b"%" in asked.url
+        or b"#" in asked.url
+        or not asked.url.startswith(b"/")
+        or asked.version != "1.1"
+    )
     is_odd |= any(name in _DOUBTFUL for name in names) or not asked.is_whole or asked.upgrades
     is_odd |= any(names.count(name) > 1 for name in _ONCE)
     return Verdict(verdict.numbers, must=False) if is_odd else verdict

@@ -11,6 +11,10 @@ from urllib.parse import unquote
 
 import httptools
 
+UNREADABLE = b'{"type":"urn:modelyard:problem:not-http",'
+"""How the body begins that answers what is no HTTP, whatever its method would be."""
+_NO_CONTENT = 204
+
 
 @dataclass
 class Asked:
@@ -135,13 +139,12 @@ def answers_in(data: bytes, asked: list[Asked]) -> tuple[list[Answer], bytes]:
             if not colon or name.lower() in heads:
                 raise MalformedError(f"a header that is none, or stands twice: {line[:60]!r}")
             heads[name.lower()] = value
-        length = heads.get(b"content-length", b"")
+        length = heads.get(b"content-length", b"0" if status == _NO_CONTENT else b"")
         if not length.isdigit():
             raise MalformedError(f"an answer without a length: {status}")
-        is_bare = (
-            len(answers) < len(asked) and asked[len(answers)].method == b"HEAD" and status != 400
-        )
-        start, size = end + 4, 0 if is_bare else int(length)
+        start = end + 4
+        is_to_head = len(answers) < len(asked) and asked[len(answers)].method == b"HEAD"
+        size = 0 if is_to_head and not data.startswith(UNREADABLE, start) else int(length)
         if len(data) < start + size:
             break
         answers.append(Answer(status, heads, data[start : start + size]))

@@ -119,7 +119,7 @@ class Host:
     def connect(self, *, is_slow: bool = False) -> Pipe:
         """A new connection."""
         direct = self.server.app.direct
-        made = Connection(direct, config=self._config, server_state=self.state, app_state={})
+        made = Connection(direct, 1000, config=self._config, server_state=self.state, app_state={})
         return Pipe(made, next(self._ports), is_slow=is_slow)
 
     @contextmanager

@@ -8,7 +8,14 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from modelyard.host.docker import INSTALL_URL
-from modelyard.host.doctor.facts import COMPARED, EXAMPLE_FILE, GATEWAY_FILE, OWN_STACK, Facts
+from modelyard.host.doctor.facts import (
+    COMPARED,
+    CPU_LIMITS,
+    EXAMPLE_FILE,
+    GATEWAY_FILE,
+    OWN_STACK,
+    Facts,
+)
 
 MIN_ENGINE = (24, 0)
 MIN_COMPOSE = (2, 24)
@@ -138,13 +145,27 @@ def check_replicas(facts: Facts) -> list[Finding]:
     return [Finding("replicas", good, expected, found, fix)]
 
 
+def check_cpus(facts: Facts) -> list[Finding]:
+    """No container may have more processors than there are: the engine would not create it."""
+    findings = []
+    for name in CPU_LIMITS:
+        text = facts.settings.get(name, "0")
+        limit = _number(text)
+        if limit == 0 or facts.cpus is None:
+            continue
+        good = limit is not None and limit <= facts.cpus
+        expected = f"0 (no limit) to {facts.cpus}, the processors of this machine"
+        findings.append(Finding("cpus", good, expected, f"{name}={text}", f"change {name} in .env"))
+    return findings
+
+
 def check_timeouts(facts: Facts) -> list[Finding]:
     """The gateway waits longer than a server may take, or it asks another one for nothing."""
     gateway = facts.settings.get("GATEWAY_SERVER_TIMEOUT_S")
     server = facts.settings.get("SERVING_REQUEST_TIMEOUT_S")
     if gateway is None or server is None:
         return []
-    waits, may_take = _seconds(gateway), _seconds(server)
+    waits, may_take = _number(gateway), _number(server)
     good = waits is not None and may_take is not None and waits > may_take
     found = f"the gateway waits {gateway} s, a server may take {server} s"
     expected = "seconds; GATEWAY_SERVER_TIMEOUT_S longer than SERVING_REQUEST_TIMEOUT_S"
@@ -160,6 +181,7 @@ CHECKS: tuple[Callable[[Facts], Sequence[Finding]], ...] = (
     check_defaults,
     check_replicas,
     check_timeouts,
+    check_cpus,
     check_gpu,
 )
 
@@ -169,7 +191,7 @@ def judge(facts: Facts) -> list[Finding]:
     return [finding for check in CHECKS for finding in check(facts)]
 
 
-def _seconds(text: str) -> float | None:
+def _number(text: str) -> float | None:
     return float(text) if re.fullmatch(r"\d+(\.\d+)?", text) else None
 
 

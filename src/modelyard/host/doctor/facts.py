@@ -19,6 +19,9 @@ from modelyard.host.rollout.places import DEFAULT_PLACES, read_places
 
 PORTS = ("GATEWAY_PORT", "MLFLOW_PORT")
 COMPARED = ("SERVING_REPLICAS", "SERVING_REQUEST_TIMEOUT_S", "GATEWAY_SERVER_TIMEOUT_S")
+CPU_LIMITS = tuple(
+    f"{service}_CPUS" for service in ("SERVING", "TRAINING", "GATEWAY", "MLFLOW", "DB", "STORAGE")
+)
 EXAMPLE_FILE = ".env.example"  # has the default of every variable
 GATEWAY_FILE = "configs/gateway/haproxy.cfg"
 OWN_STACK = "this stack"
@@ -36,6 +39,7 @@ class Facts:
     port_holders: Mapping[str, tuple[int, str]] = field(default_factory=dict)  # "" is a free port
     free_disk_bytes: int | None = None
     memory_bytes: int | None = None
+    cpus: int | None = None
     gpu_driver: str | None = None
     engine_knows_nvidia: bool = False
     unreadable: Sequence[str] = ()
@@ -69,11 +73,14 @@ def look(root: Path, settings: Mapping[str, str]) -> Facts:
         port_holders={name: (port, _port_holder(port, root)) for name, port in ports.items()},
         free_disk_bytes=shutil.disk_usage(disk).free,
         memory_bytes=info.get("MemTotal"),
+        cpus=info.get("NCPU"),
         gpu_driver=_gpu_driver(),
         engine_knows_nvidia=_knows_nvidia(info),
         unreadable=_unreadable(root / "configs"),
         settings={
-            name: settings.get(name) or defaults[name] for name in COMPARED if name in defaults
+            name: settings.get(name) or defaults[name]
+            for name in (*COMPARED, *CPU_LIMITS)
+            if name in defaults
         },
         places=read_places(root / GATEWAY_FILE),
     )

@@ -4,8 +4,8 @@ Most of what a prediction costs in an ASGI server is not the prediction: a scope
 and three messages a request cost more than decoding, scoring and encoding together. A request that
 arrives whole in one read needs none of them: it is handed to `DirectRoute` when its last byte is
 parsed, and its answer is written with one call. httptools parses every request, and whatever is
-unusual (no body yet, `Expect`, HTTP/1.0, a request before it still under way, a prediction that
-cannot be made) goes uvicorn's way, as if this class were not there.
+unusual (no body yet, `Expect`, HTTP/1.0, a header that came twice, a request before it still under
+way, a prediction that cannot be made) goes uvicorn's way, as if this class were not there.
 
 Written against uvicorn's HttpToolsProtocol; the lock pins the version.
 """
@@ -14,42 +14,43 @@ from __future__ import annotations
 
 from typing import Any
 
-from uvicorn._types import ASGI3Application
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
-
+from modelyard.serving.problem import Problem
 from modelyard.serving.protocols.exchange import HttpResponse
 from modelyard.serving.web.direct import Accepted, DirectRoute
+from modelyard.serving.web.guarded import GuardedProtocol
 
 _HIGH_WATER_BYTES = 1024 * 1024
 """What may wait for the application. Uvicorn's own 64 KiB pause the reading of a large body, and
 start it again, with every read."""
 _KEPT = b"content-length: "
 _CLOSED = b"connection: close\r\ncontent-length: "
+_ABOUT_THE_SERVER = b"*", b"/*"
+"""The target of `OPTIONS *`, and the path that it gets in the scope."""
 
 
-class Connection(HttpToolsProtocol):
+class Connection(GuardedProtocol):
     """Uvicorn's connection, with the short way of `DirectRoute` in front of it.
 
     Args:
         direct: answers what goes the short way.
+        max_connections: of the whole server at once.
         arguments: uvicorn's own.
     """
 
-    def __init__(self, direct: DirectRoute, **arguments: Any) -> None:
-        super().__init__(**arguments)
+    def __init__(self, direct: DirectRoute, max_connections: int, **arguments: Any) -> None:
+        super().__init__(max_connections, **arguments)
         self._direct = direct
         self._accepted: Accepted | None = None
         self._body = b""
         self._keeps_alive = True
         self._is_waiting = False
-        self._idle_since: float | None = None
-        self._running: RequestResponseCycle = None  # type: ignore[assignment]  # as uvicorn's own
 
     # -- called by the parser ---------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
         """A request begins; one before it that still waits is answered first."""
         self._answer_waiting()
+        self._is_in_head = True
         # uvicorn's scope is made when it turns out that it is needed
         self.url = b""
         self.headers = []
@@ -62,14 +63,21 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Choose the way that the request takes."""
         parser, headers = self.parser, dict(self.headers)
+        self._is_in_head = False
+        if self._head_timer is not None:
+            self._forget_head()
+        if parser.should_upgrade():
+            self._plain_head = self._without_upgrade()
+            return
         if expect := headers.get(b"expect"):
-            self.expect_100_continue = expect.lower() == b"100-continue"
+            is_known = parser.get_http_version() != "1.0"  # which has no interim answers
+            self.expect_100_continue = is_known and expect.lower() == b"100-continue"
         if (
             not self.expect_100_continue
+            and len(headers) == len(self.headers)
             and (self.cycle is None or self.cycle.response_complete)
             and parser.get_method() == b"POST"
             and parser.get_http_version() == "1.1"
-            and not parser.should_upgrade()
             and not self.flow.write_paused
         ):
             self._accepted = self._direct.accept(self.url, headers)
@@ -91,6 +99,8 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The request is whole."""
+        if self._plain_head is not None:
+            return  # its head is read again, and then its body
         if self._accepted is None:
             super().on_message_complete()
         else:
@@ -111,54 +121,8 @@ class Connection(HttpToolsProtocol):
         self._answer_waiting()
         super().shutdown()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone; its timer too."""
-        super()._unset_keepalive_if_required()
-        super().connection_lost(exc)
-
-    def send_400_response(self, msg: str) -> None:
-        """Refuse what is no HTTP; where answers are due before that, the last of them closes."""
-        if self.pipeline and self.cycle.more_body:  # the broken request, which waits for its turn
-            self.pipeline.popleft()
-            self.cycle = self.pipeline[0][0] if self.pipeline else self._running
-        cycle = self.cycle
-        is_broken = cycle is not None and cycle.more_body and not cycle.response_started
-        if cycle is None or cycle.response_complete or is_broken:
-            super().send_400_response(msg)
-        else:
-            cycle.keep_alive = False
-            self.flow.pause_reading()
-
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
-        self._running = cycle
-        super()._start_asgi_task(cycle, app)
-
-    # -- idle connections: one timer that looks again; setting one a request costs 2.6 us ----------
-
-    def _unset_keepalive_if_required(self) -> None:
-        self._idle_since = None
-
-    def on_response_complete(self) -> None:
-        """Uvicorn has answered a request its own way; it sets a timer."""
-        super()._unset_keepalive_if_required()
-        super().on_response_complete()
-        self._idle_since = self.loop.time()
-
-    def timeout_keep_alive_handler(self) -> None:
-        """Close a connection that has been idle for long enough."""
-        self.timeout_keep_alive_task = None
-        if self._idle_since is None:
-            return  # a request is under way; its answer sets the timer
-        left_s = self._idle_since + self.timeout_keep_alive - self.loop.time()
-        if left_s > 0:
-            self._close_after(left_s)
-        else:
-            super().timeout_keep_alive_handler()
-
-    def _close_after(self, seconds: float) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(
-            seconds, self.timeout_keep_alive_handler
-        )
+    def _refusal_of(self, problem: Problem) -> bytes:
+        return self._direct.refuse(problem, self.server_state.default_headers)
 
     # -- answers -----------------------------------------------------------------------------------
 
@@ -211,10 +175,13 @@ class Connection(HttpToolsProtocol):
 
     def _begin_cycle(self) -> None:
         url, headers, expects = self.url, self.headers, self.expect_100_continue
+        is_about_the_server = url == _ABOUT_THE_SERVER[0]
         super().on_message_begin()
-        self.url = url
+        self.url = _ABOUT_THE_SERVER[1] if is_about_the_server else url
         self.headers += headers  # the list that is in the scope
         self.expect_100_continue = expects
         super().on_headers_complete()
+        if b"#" in url:  # which the parser takes out of the path
+            self.scope["raw_path"] += b"#"
         if self._direct.drain.is_on:
             self.cycle.keep_alive = False

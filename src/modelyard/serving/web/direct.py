@@ -24,12 +24,15 @@ from modelyard.serving.protocols.exchange import (
     WireProtocol,
 )
 from modelyard.serving.web.batcher import TickBatcher
+from modelyard.serving.web.cross_origin import ORIGIN, CrossOrigin
 from modelyard.serving.web.drain import Drain
 from modelyard.serving.web.joining import Outcome
 from modelyard.serving.web.ledger import Entry, Ledger
 from modelyard.serving.web.outbox import Outbox, Reply
+from modelyard.serving.web.unreadable import write_refusal
 
 _OK = b"HTTP/1.1 200 OK\r\n"
+_MOST_DIGITS = len(str(LARGE_BODY_BYTES))
 
 Accepted = tuple[RequestFormat, Entry]
 """A request whose headers promise that it can go the short way."""
@@ -45,6 +48,8 @@ class DirectRoute:
         outbox: keeps answers until they are logged.
         ledger: books the requests.
         drain: whether clients should go elsewhere.
+        cross_origin: whether what pages of other origins send is declined: their answers have
+            headers of their own.
     """
 
     def __init__(
@@ -55,8 +60,10 @@ class DirectRoute:
         outbox: Outbox,
         ledger: Ledger,
         drain: Drain,
+        cross_origin: CrossOrigin,
     ) -> None:
         self.drain = drain
+        self._declines_pages = cross_origin.is_on
         self._addresses = addresses
         self._known = {
             path.encode(): (protocol, _scope(path)) for path, protocol in addresses.fixed.items()
@@ -73,8 +80,10 @@ class DirectRoute:
         spec = self._specs.current()
         if spec is None or not spec.snapshot.runs_inline:
             return None
+        if self._declines_pages and ORIGIN in headers:
+            return None
         length = headers.get(b"content-length")
-        if length is None or int(length) > LARGE_BODY_BYTES:
+        if length is None or len(length) > _MOST_DIGITS or int(length) > LARGE_BODY_BYTES:
             return None
         address = self._known.get(url) or self._look_up(url)
         if address is None:
@@ -107,6 +116,10 @@ class DirectRoute:
         """Reply to all that wait for the end of this tick."""
         self._batcher.flush()
 
+    def refuse(self, problem: Problem, defaults: Headers) -> bytes:
+        """The answer to bytes that are no request; it is booked."""
+        return write_refusal(problem, defaults, self._ledger.unreadable(problem.status))
+
     def head(self, defaults: Headers, headers: Headers) -> bytes:
         """Status line and headers that an answer shares with the one before it, as a rule."""
         if defaults is not self._head_of[0] or headers is not self._head_of[1]:
@@ -138,7 +151,8 @@ class DirectRoute:
         self._outbox.add(reply, answer)
 
     def _look_up(self, url: bytes) -> tuple[WireProtocol, Scope] | None:
-        if b"%" in url or b"?" in url or not url.isascii():
+        # what may be read in two ways is refused the ordinary way
+        if b"%" in url or b"?" in url or b"//" in url or b"/." in url or not url.isascii():
             return None
         path = url.decode("ascii")
         protocol = self._addresses.at(path)

@@ -16,6 +16,7 @@ from modelyard.serving.web.recorder import Recorder
 from modelyard.serving.web.request_id import IdHeaders, RequestIds, trace_id
 
 _OK = 200
+_NO_ROUTE = "other"
 
 
 class Entry:
@@ -111,6 +112,11 @@ class Ledger:
     def write_log(self) -> None:
         """Write to the log what was answered since the last time."""
         self._recorder.write()
+
+    def unreadable(self, status: int) -> IdHeaders:
+        """Book what was no request and is answered with `status`; what identifies the answer."""
+        self._metrics.request(_NO_ROUTE, status)
+        return self._ids.id_headers({})
 
     def refused(self, entry: Entry, status: int, kind: str = "") -> None:
         """Book a request that gets no predictions, and end its entry.

@@ -14,9 +14,10 @@ from pathlib import Path
 import pytest
 
 from modelyard.host.doctor.__main__ import choose_compose_file, main, render_finding
-from modelyard.host.doctor.checks import Finding, judge
+from modelyard.host.doctor.checks import Finding, check_cpus, judge
 from modelyard.host.doctor.facts import (
     COMPARED,
+    CPU_LIMITS,
     EXAMPLE_FILE,
     GATEWAY_FILE,
     OWN_STACK,
@@ -227,3 +228,22 @@ def test_an_engine_that_does_not_answer_is_told_in_its_own_words(
     facts = look(tmp_path, {})
     assert (facts.docker_cli, facts.engine, facts.compose) == (True, None, None)
     assert facts.engine_error == "Cannot connect to the daemon"
+
+
+@pytest.mark.parametrize(
+    ("limit", "ok"), [("2", True), ("0.5", True), ("2.5", False), ("64", False), ("two", False)]
+)
+def test_more_processors_than_the_machine_has_are_noticed(limit: str, ok: bool) -> None:
+    """The engine refuses to create such a container."""
+    settings = dict.fromkeys(CPU_LIMITS, "0") | {"TRAINING_CPUS": limit}
+    (finding,) = check_cpus(Facts(cpus=2, settings=settings))
+    assert finding.ok is ok
+    assert finding.needed
+    assert finding.found == f"TRAINING_CPUS={limit}"
+    assert check_cpus(Facts(cpus=2, settings=dict.fromkeys(CPU_LIMITS, "0"))) == []
+    assert check_cpus(Facts(settings=settings)) == []
+
+
+def test_every_limit_on_processors_is_compared() -> None:
+    text = (ROOT / EXAMPLE_FILE).read_text(encoding="utf-8")
+    assert set(CPU_LIMITS) == set(re.findall(r"(?m)^#(\w+_CPUS)=", text))
