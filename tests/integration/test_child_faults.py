@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import tempfile
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,11 @@ import httpx
 import pytest
 
 from modelyard.errors import ModelRefusedError
+from modelyard.scoring.child.confinement import gaps
+from modelyard.scoring.child.oversight import usage_of_groups
 from modelyard.serving.following.report import State
 from support.models.code import CODE_CONTRACT, LOAD, write_code_version
-from support.models.toy import ROW
+from support.models.toy import CONTRACT, ROW, contract_with
 from support.serving_app import TOKEN, MakeServer, Server
 
 PATIENCE_S = 60
@@ -298,3 +302,91 @@ def test_two_children_share_the_work_and_cover_for_each_other(make_server: MakeS
         assert (await ask(client)).status_code == 200
 
     follow(server, work)
+
+
+LONG_NOTES = [*CONTRACT["features"][:-1], CONTRACT["features"][-1] | {"max_length": 40}]
+PATIENT_CONTRACT = contract_with(inference_timeout_s=100.0, features=LONG_NOTES)
+REFUSED, LOST, ANSWERED = 500, 502, 200
+SURVIVED = {
+    "print": ANSWERED,
+    "print lines": ANSWERED,
+    "open files": REFUSED,
+    "large file": REFUSED,
+    "change folder": ANSWERED,
+    "kill parent": REFUSED,
+    "stop parent": REFUSED,
+}
+FATAL = [  # a third death within a minute is too many
+    ("bomb", "threads"),
+    ("fill disk", "small files"),
+    ("close files", "outlive"),
+    ("outlive by a fork", "outlive in a session"),
+]
+
+
+def scratches() -> set[Path]:
+    return set(Path(tempfile.gettempdir()).glob("modelyard-child-*"))
+
+
+async def commit(fault: str, server: Server, client: httpx.AsyncClient) -> int:
+    """The status of a request that does it; those beside it and after it are answered."""
+    fatal = asyncio.create_task(ask(client, fault))
+    await until(lambda: server.app._metrics.in_flight == 1 or fatal.done())
+    waiting = [asyncio.create_task(ask(client, amount=n)) for n in range(3)]
+    assert (await client.get("/livez")).status_code == ANSWERED
+    answer = await fatal
+    async with asyncio.timeout(PATIENCE_S):
+        answers = [await task for task in waiting]
+    assert [a.json().get("prediction") for a in answers] == [[1000.0 + n] for n in range(3)], fault
+    return answer.status_code
+
+
+@pytest.mark.skipif(bool(gaps()), reason=f"this kernel lacks {' and '.join(gaps())}")
+@pytest.mark.parametrize("faults", FATAL, ids=" and ".join)
+def test_who_takes_too_much_of_the_machine_or_hides_is_ended_whole(
+    make_server: MakeServer, faults: tuple[str, str]
+):
+    """No time limit ends any of these: who takes too much is noticed."""
+    server = make_server(poll_interval_s=0.05, request_timeout_s=300.0)
+
+    async def work(client: httpx.AsyncClient) -> None:
+        server.registry.add(1, write=partial(write_code_version, contract=PATIENT_CONTRACT))
+        await until(lambda: served(server) == "1")
+        for fault in faults:
+            group = await child_pid(client)
+            assert await commit(fault, server, client) == LOST, fault
+            await until(lambda group=group: not usage_of_groups({group}))
+
+    before = scratches()
+    follow(server, work)
+    asyncio.run(until(lambda: not scratches() - before))
+
+
+@pytest.mark.skipif(bool(gaps()), reason=f"this kernel lacks {' and '.join(gaps())}")
+def test_what_does_no_harm_or_is_refused_to_a_model_costs_it_nothing(make_server: MakeServer):
+    server = make_server(poll_interval_s=0.05, request_timeout_s=300.0)
+
+    async def work(client: httpx.AsyncClient) -> None:
+        server.registry.add(1, write=partial(write_code_version, contract=PATIENT_CONTRACT))
+        await until(lambda: served(server) == "1")
+        group = await child_pid(client)
+        found = {fault: await commit(fault, server, client) for fault in SURVIVED}
+        assert found == SURVIVED
+        assert await child_pid(client) == group
+
+    follow(server, work)
+
+
+def test_what_a_model_holds_in_processes_of_its_own_counts(make_server: MakeServer, caplog):
+    server = make_server(poll_interval_s=0.05, request_timeout_s=300.0, child_memory_mb=700)
+
+    async def work(client: httpx.AsyncClient) -> None:
+        server.registry.add(1, write=partial(write_code_version, contract=PATIENT_CONTRACT))
+        await until(lambda: served(server) == "1")
+        group = await child_pid(client)
+        assert (await ask(client, "leak in forks")).status_code == LOST
+        await until(lambda: not usage_of_groups({group}))
+        assert (await ask(client)).json()["prediction"] == [1012.5]
+
+    follow(server, work)
+    assert "it and what it started held" in caplog.text

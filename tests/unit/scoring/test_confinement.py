@@ -117,13 +117,13 @@ def test_too_much_of_anything_is_named(scratch: Scratch):
     budget = Budget(memory_bytes=MIB, processes=3, threads=9)
     child = Overseen(1, budget, scratch, lambda _: None)
     here = (os.getpid(),)
-    assert child.excess(Usage(3, 9, MIB)) == ""
-    assert "4 processes, and 3 are allowed" in child.excess(Usage(4, 9))
-    assert "10 threads, and 9 are allowed" in child.excess(Usage(3, 10))
-    assert "MiB of memory" in child.excess(Usage(1, 1, 2 * MIB, here))
+    assert child.excess_in_number(Usage(3, 9)) == child.excess_in_size(Usage(3, 9, MIB)) == ""
+    assert "4 processes, and 3 are allowed" in child.excess_in_number(Usage(4, 9))
+    assert "10 threads, and 9 are allowed" in child.excess_in_number(Usage(3, 10))
+    assert "MiB of memory" in child.excess_in_size(Usage(1, 1, 2 * MIB, here))
     (scratch.path / "file").write_bytes(b"x")
     full = Overseen(1, Budget(0, scratch_bytes=0), scratch, lambda _: None)
-    assert "temporary folder" in full.excess(Usage())
+    assert "temporary folder" in full.excess_in_size(Usage())
 
 
 def test_the_group_of_this_process_is_counted():

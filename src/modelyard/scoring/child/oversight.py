@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 
 from modelyard.scoring.child.scratch import Scratch
 
@@ -61,13 +61,21 @@ class Overseen:
     scratch: Scratch
     end: Callable[[str], None]
 
-    def excess(self, usage: Usage) -> str:
-        """What it takes too much of; empty when nothing."""
+    def excess_in_number(self, usage: Usage) -> str:
+        """What it has too many of; empty when nothing. As cheap as looking is."""
         budget = self.budget
         if usage.processes > budget.processes:
             return f"it had {usage.processes} processes, and {budget.processes} are allowed"
         if usage.threads > budget.threads:
             return f"it had {usage.threads} threads, and {budget.threads} are allowed"
+        return ""
+
+    def excess_in_size(self, usage: Usage) -> str:
+        """What it takes too much of; empty when nothing.
+
+        It may take long: the memory of a process is counted while it does not change.
+        """
+        budget = self.budget
         if 0 < budget.memory_bytes < usage.resident_bytes:
             held = _own_bytes(usage)
             if held > budget.memory_bytes:
@@ -87,6 +95,7 @@ class Oversight:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._children: dict[int, Overseen] = {}
+        self._in_measurement: set[int] = set()
         self._is_running = False
 
     def begin(self, child: Overseen) -> None:
@@ -109,21 +118,42 @@ class Oversight:
             with self._changed:
                 while not self._children:
                     self._changed.wait()
-            threading.Event().wait(_LOOK_S)
+            sleep(_LOOK_S)
             now = _newest_process()
             is_due = monotonic() - looked_at > _LONGEST_S
             if is_due or not 0 <= now - newest < _MANY_NEW:
-                self._look()
-                newest, looked_at = now, monotonic()
+                self._look(is_due=is_due)
+                newest = now
+            if is_due:
+                looked_at = monotonic()
 
-    def _look(self) -> None:
+    def _look(self, *, is_due: bool) -> None:
         with self._changed:
             children = list(self._children.values())
         usages = usage_of_groups({child.group for child in children})
         for child in children:
-            if reason := child.excess(usages.get(child.group, Usage())):
-                self.stop(child.group)
-                child.end(reason)
+            usage = usages.get(child.group, Usage())
+            if reason := child.excess_in_number(usage):
+                self._end(child, reason)
+            elif is_due and child.group not in self._in_measurement:
+                # aside: while one child is measured another may be starting its thousandth process
+                self._in_measurement.add(child.group)
+                measure = threading.Thread(target=self._measure, args=(child, usage), daemon=True)
+                try:
+                    measure.start()
+                except RuntimeError:  # no thread is to be had now: the next look is soon
+                    self._in_measurement.discard(child.group)
+
+    def _measure(self, child: Overseen, usage: Usage) -> None:
+        try:
+            if reason := child.excess_in_size(usage):
+                self._end(child, reason)
+        finally:
+            self._in_measurement.discard(child.group)
+
+    def _end(self, child: Overseen, reason: str) -> None:
+        self.stop(child.group)
+        child.end(reason)
 
 
 def usage_of_groups(groups: set[int]) -> Mapping[int, Usage]:
