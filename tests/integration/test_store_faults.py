@@ -6,6 +6,7 @@ served when the store is well again.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -24,9 +25,9 @@ from support.serving_support import ServingProcess, until
 from support.soak import FaultRow, size
 
 SAID = {
-    "slow": "did not arrive within 2 s",
-    "cut": "MLflow",
-    "flip": "changed after registration",
+    "slow": r"did not arrive within 2 s|timed out",  # MLflow answers when it has a file whole
+    "cut": r"MLflow",
+    "flip": r"was changed after registration|is not the registered one",
 }
 
 
@@ -59,7 +60,7 @@ def test_a_store_that_does_harm_changes_nothing_that_is_served(
     name = f"through-a-{how}-store"
     client = mlflow.MlflowClient(mlflow_url)
     register_toy(mlflow_url, name, 1, alias="champion")
-    settings = {"SERVING_DOWNLOAD_TIMEOUT_S": "2"}
+    settings = {"SERVING_DOWNLOAD_TIMEOUT_S": "2", "REGISTRY_TIMEOUT_S": "4"}
     uri = f"models:/{name}@champion"
     recoveries, asked, wrong = [], 0, []
     with ServingProcess(tmp_path / "server", behind, uri, **settings) as server:
@@ -98,4 +99,4 @@ def test_a_store_that_does_harm_changes_nothing_that_is_served(
 
 def _failed(server: ServingProcess, reason: str) -> dict | None:
     model = server.model()
-    return model if reason in str(model["last_error"]) else None
+    return model if re.search(reason, str(model["last_error"])) else None
