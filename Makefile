@@ -98,8 +98,9 @@ integration: .venv/.ready ## real MLflow, Postgres, S3, DVC and processes; no Do
 stack: .venv/.ready ## the stack on the real engine
 	$(BIN)/pytest tests/stack
 
-soak: .venv/.ready ## faults and rollouts on the real engine at full size (a quarter of an hour)
-	MODELYARD_SOAK=1 $(BIN)/pytest tests/stack/test_rollout.py tests/stack/test_faults.py
+soak: .venv/.ready ## every fault at full size, and a table of what held (an hour); FUZZ_SEED=7
+	MODELYARD_SOAK=1 $(BIN)/pytest \
+	  $$(grep --recursive --files-with-matches --include 'test_*.py' 'from support.soak' tests/integration tests/stack)
 
 bench: .venv/.ready ## speed beside peers and limits, into benchmarks/README.md (a quarter of an hour)
 	$(BIN)/python -W ignore -m benchmarks.serving

@@ -41,6 +41,7 @@ ORDER = (
     "test_readme",
     "test_rollout",
     "test_faults",
+    "test_chaos",
 )
 NO_ENGINE = (
     "THE STACK TESTS DID NOT RUN: no Docker engine answers. `make engine` starts one on a Debian "

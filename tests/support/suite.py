@@ -26,7 +26,11 @@ RESULTS = ROOT / "build/test"
 PYTEST = (str(Path(sys.executable).parent / "pytest"), "-v")
 YIELDING = ("nice",)  # to the stack, whose clients do not wait for ever
 WORKERS = ("-n", "2", "--dist", "loadfile")
-UNDER_LOAD = ("tests/stack/test_rollout.py", "tests/stack/test_faults.py")
+UNDER_LOAD = (
+    "tests/stack/test_rollout.py",
+    "tests/stack/test_faults.py",
+    "tests/stack/test_chaos.py",
+)
 README = "tests/stack/test_readme.py"
 SHOWN = 10
 _POLL_S = 0.2

@@ -79,6 +79,7 @@ class Traffic:
         connections: kept open; more requests at once wait for one of them, and their time counts.
         timeout_s: after it a request has failed.
         headers: sent with each request.
+        name: begins the id of each request.
     """
 
     def __init__(
@@ -91,6 +92,7 @@ class Traffic:
         connections: int = 64,
         timeout_s: float = 30.0,
         headers: Mapping[str, str] | None = None,
+        name: str = "traffic",
     ) -> None:
         self._url = url
         self._rate = rate
@@ -99,7 +101,10 @@ class Traffic:
         self._connections = connections
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._headers = {"content-type": "application/json", **(headers or {})}
+        self._name = name
         self._record = Record()
+        self.answered: list[str] = []
+        """The ids of all good answers so far."""
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="traffic", daemon=True)
 
@@ -177,7 +182,7 @@ class Traffic:
             await asyncio.gather(*tasks)
 
     async def _ask(self, session: aiohttp.ClientSession, index: int, due: float) -> None:
-        row, request_id = self._row(index), f"traffic-{index}"
+        row, request_id = self._row(index), f"{self._name}-{index}"
         version, fault = "", ""
         try:
             async with session.post(
@@ -191,6 +196,8 @@ class Traffic:
         except aiohttp.ClientError as error:
             fault = f"{type(error).__name__}: {error}"
         self._record.add(due, version, fault)
+        if not fault:
+            self.answered.append(request_id)
 
     def _fault(self, row: Row, request_id: str, answer: aiohttp.ClientResponse, body: bytes) -> str:
         """What is wrong with the answer; empty when nothing is."""

@@ -35,6 +35,7 @@ NOT_ACKNOWLEDGED = (
     AssertionError,  # a command that failed, or a version with another number than expected
     ValueError,
 )
+_NEVER = "work-never"
 _LOGGED = r"""
 import re, sys
 from pathlib import Path
@@ -80,20 +81,16 @@ class Work:
             thread.join()
         self.traffic.__exit__(None, None, None)
 
-    @property
-    def writes(self) -> int:
-        """What was acknowledged, predictions left out."""
-        return len(self.versions) + len(self.promotions) + len(self.splits)
+    def counts(self) -> tuple[int, int, int]:
+        """Writes that were acknowledged, predictions that were answered, and that failed."""
+        writes = len(self.versions) + len(self.promotions) + len(self.splits)
+        return writes, len(self.traffic.answered), len(self.traffic.failures)
 
     def lost(self) -> list[str]:
         """What was acknowledged and is not there, now that everything runs."""
-        with RegistryClient(self._stack.mlflow_url) as registry:
-            return [
-                *self._lost_versions(registry),
-                *self._lost_promotions(registry),
-                *self._lost_splits(),
-                *self._lost_predictions(),
-            ]
+        with RegistryClient(self._stack.mlflow_url, timeout_s=60) as registry:
+            in_registry = [*self._lost_versions(registry), *self._lost_promotions(registry)]
+        return [*in_registry, *self._lost_splits(), *self._lost_predictions()]
 
     def _repeat(self, step: Callable[[int], None]) -> None:
         turn = 0
@@ -140,7 +137,9 @@ class Work:
     def _lost_promotions(self, registry: RegistryClient) -> list[str]:
         moves = moves_of(registry.registered_model(NAME), "champion")
         on_record = {move.why for move in moves}
-        return [f"promotion: {why}" for why in self.promotions if why not in on_record]
+        missing = [why for why in (*self.promotions, _NEVER) if why not in on_record]
+        assert _NEVER in missing  # it would be noticed
+        return [f"promotion: {why}" for why in missing if why != _NEVER]
 
     def _lost_splits(self) -> list[str]:
         report = traffic(self._stack)
@@ -151,6 +150,8 @@ class Work:
     def _lost_predictions(self) -> list[str]:
         replica = replica_names(self._stack)[0]
         command = ("docker", "exec", "-i", replica, "python", "-c", _LOGGED)
-        done = run(*command, input="\n".join(self.traffic.answered))
+        done = run(*command, input="\n".join([*self.traffic.answered, _NEVER]))
         assert done.returncode == 0, done.stderr
-        return [f"log line of {request_id}" for request_id in done.stdout.split()]
+        missing = done.stdout.split()
+        assert _NEVER in missing  # it would be noticed
+        return [f"log line of {one}" for one in missing if one != _NEVER]

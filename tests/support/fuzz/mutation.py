@@ -138,7 +138,7 @@ def body(message: Message, numbers: Random) -> None:
         if numbers.random() < 0.6:
             message.heads.append((b"content-encoding", coding))
         if b"gzip" in coding.lower() or numbers.random() < 0.2:
-            message.body = gzip.compress(message.body)
+            message.body = gzip.compress(message.body, mtime=0)
         elif coding == b"deflate":
             message.body = zlib.compress(message.body)
         return
