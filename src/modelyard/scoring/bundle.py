@@ -1,13 +1,14 @@
 """Opening a version: from its files to what answers rows, bound to the contract that holds.
 
-This is the one place that picks a runner. An ONNX graph is data and runs in this process, unless
-the values of a row can make it take any time; that, and whatever else MLflow can load, which may
-be code, runs in children. Serving, the gate and `modelyard batch` open versions here, so what one
-of them is answered the others are answered too.
+This is the one place that picks a runner. An ONNX graph is data, and runs in this process when what
+it costs is told by the shape of its input. One that may take any time or memory runs in children,
+and so does whatever else MLflow can load, which may be code. Serving, the gate and `modelyard
+batch` open versions here, so what one of them is answered the others are answered too.
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -19,10 +20,12 @@ from modelyard.errors import ModelRefusedError
 from modelyard.scoring.child.opening import ChildOptions, OpenedGraph, OpenedModel
 from modelyard.scoring.child.runner import ChildRunner
 from modelyard.scoring.files import VersionFiles
-from modelyard.scoring.onnx.cost import is_decided_by_shapes
+from modelyard.scoring.onnx.cost import unbounded_cost
 from modelyard.scoring.onnx.runner import OnnxModel, OnnxRunner
 from modelyard.scoring.rows.decoder import RowDecoder
 from modelyard.scoring.signature import derive_contract
+
+log = logging.getLogger(__name__)
 
 
 class ContractSource(StrEnum):
@@ -64,7 +67,8 @@ def open_bundle(folder: Path, children: ChildOptions | None) -> Bundle:
 
     Args:
         folder: the version's files; those of a model in children have to stay until it is closed.
-        children: how models are run elsewhere; with None everything runs here, and only ONNX does.
+        children: how models run that do not run in this process; with None every graph does,
+            whatever it costs, and code is refused.
 
     Raises:
         ModelRefusedError: it cannot be opened here.
@@ -83,15 +87,21 @@ def open_bundle(folder: Path, children: ChildOptions | None) -> Bundle:
         raise
 
 
+def needs_child(files: VersionFiles) -> str:
+    """Why the version does not run in the process that opens it; empty when it may."""
+    return unbounded_cost(files.graph()) if files.is_onnx else "it may be code"
+
+
 def _load(
     files: VersionFiles, children: ChildOptions | None
-) -> OnnxModel | OpenedGraph | OpenedModel:
+) -> OnnxModel | OpenedModel | OpenedGraph:
     if files.is_onnx:
-        graph = files.graph()
-        if children is None or is_decided_by_shapes(graph):
-            return OnnxModel(graph)
-        return OpenedGraph(graph, files.folder, children)
-    if children is None or not children.allow_code:
+        path = files.graph()
+        if children is not None and (why := needs_child(files)):
+            log.info("The graph runs in a process of its own: %s.", why)
+            return OpenedGraph(files.folder, path, children)
+        return OnnxModel(path)
+    if children is None or not children.allows_code:
         raise ModelRefusedError(
             f"Only ONNX is served here, and the version is none: found {files.description()}.",
             fix="Register the model with mlflow.onnx, or with modelyard's training; "

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 from modelyard.contract import Contract, Output, OutputKind
 from modelyard.errors import ModelNotLoadedError, ModelRefusedError
@@ -16,8 +16,8 @@ from modelyard.scoring.child.confinement import gaps
 from modelyard.scoring.child.pool import ChildPool
 from modelyard.scoring.child.process import ChildLimits, ChildProcess
 from modelyard.scoring.child.runner import ChildRunner, RunnerLimits
-from modelyard.scoring.child.wire import Bind
-from modelyard.scoring.onnx.runner import OnnxModel
+from modelyard.scoring.child.wire import Bind, BindGraph, GraphTensor
+from modelyard.scoring.onnx.graph import Tensor, choose_output, derive_output, plan_inputs
 from modelyard.settings import ServingSettings
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ _IMAGES = {
 
 @dataclass(frozen=True)
 class ChildOptions:
-    """How models are run that do not run in the process that asks them.
+    """How models run that do not run in this process: code, and graphs whose cost is unbounded.
 
     Args:
         count: children of one model.
@@ -46,7 +46,7 @@ class ChildOptions:
         isolation: how much is taken from each before it loads its model: all that this machine can
             take (auto), nothing less than all (required), or nothing (off).
         network: whether they may reach addresses all the same.
-        allow_code: whether they run anything but ONNX graphs.
+        allows_code: whether a model that is code is run at all.
     """
 
     count: int
@@ -56,10 +56,10 @@ class ChildOptions:
     request_s: float
     isolation: Isolation = "auto"
     network: bool = False
-    allow_code: bool = True
+    allows_code: bool = True
 
     @classmethod
-    def of(cls, settings: ServingSettings) -> Self:
+    def of(cls, settings: ServingSettings) -> ChildOptions:
         """What the settings say."""
         return cls(
             count=settings.child_processes,
@@ -69,11 +69,11 @@ class ChildOptions:
             request_s=settings.request_timeout_s,
             isolation=settings.child_isolation,
             network=settings.child_network,
-            allow_code=settings.model_formats != "onnx",
+            allows_code=settings.model_formats != "onnx",
         )
 
     @classmethod
-    def offline(cls) -> Self:
+    def offline(cls) -> ChildOptions:
         """Where no server waits, as in the gate and `modelyard batch`.
 
         The threads and the time of a row are those of serving; a container's own limit bounds the
@@ -81,46 +81,72 @@ class ChildOptions:
         """
         return cls(count=1, memory_bytes=0, start_s=600.0, batch_rows=1024, request_s=7200.0)
 
-    @property
-    def call_s(self) -> float:
-        """Seconds that a call may take: a request that waits behind one that hangs has as many."""
-        return self.request_s / 2
 
-    def limits(self, contract: Contract) -> RunnerLimits:
-        """How a model with `contract` is asked."""
-        return RunnerLimits(
-            memory_bytes=self.memory_bytes,
-            batch_rows=self.batch_rows,
-            row_s=contract.inference_timeout_s,
-            call_s=self.call_s,
-        )
-
-    def start(self, folder: Path) -> ChildProcess:
-        """A child for the version in `folder`; it has loaded nothing yet."""
-        limits = ChildLimits(self.memory_bytes, self.start_s, self.isolation != "off", self.network)
-        return ChildProcess(limits, folder)
-
-
-class OpenedModel:
+class _Opened:
     """A model that one child has loaded; it is not bound to a contract yet."""
+
+    def __init__(self, folder: Path, options: ChildOptions) -> None:
+        self._folder = folder
+        self._options = options
+        self._child = self._start()
+
+    def close(self) -> None:
+        """End the child that was opened and is not bound."""
+        self._child.end()
+
+    def _start(self) -> ChildProcess:
+        options = self._options
+        limits = ChildLimits(
+            options.memory_bytes, options.start_s, options.isolation != "off", options.network
+        )
+        return ChildProcess(limits, self._folder)
+
+    @property
+    def _call_s(self) -> float:
+        """A request that waits behind a call that hangs still has half of its time left."""
+        return self._options.request_s / 2
+
+    def _runner(
+        self,
+        contract: Contract,
+        description: str,
+        load: Callable[[ChildProcess], object],
+        binding: Bind | BindGraph,
+        names: list[str],
+    ) -> ChildRunner:
+        """The runner of `contract`; each child after the first gets `load` and `binding`."""
+        options = self._options
+        self._child.bind(binding)
+
+        def ready(child: ChildProcess) -> None:
+            load(child)
+            child.bind(binding)
+
+        limits = RunnerLimits(
+            memory_bytes=options.memory_bytes,
+            batch_rows=options.batch_rows,
+            row_s=contract.inference_timeout_s,
+            call_s=self._call_s,
+        )
+        pool = ChildPool(self._child, self._start, ready, options.count)
+        description = f"{description}, {_whereabouts(options)}"
+        return ChildRunner(description, pool, names, contract.output, limits)
+
+
+class OpenedModel(_Opened):
+    """A model of code, loaded by MLflow."""
 
     def __init__(self, folder: Path, mlmodel: Mapping[str, Any], options: ChildOptions) -> None:
         """Load the version in `folder`; raises ModelRefusedError when that cannot be done here."""
         _check_packages(mlmodel)
         _check_isolation(options)
-        self._folder = folder
         self._mlmodel = mlmodel
-        self._options = options
-        self._child = options.start(folder)
+        super().__init__(folder, options)
         try:
             self._loaded = self._child.load(folder)
         except BaseException:
             self.close()
             raise
-
-    def close(self) -> None:
-        """End the child that was opened and is not bound."""
-        self._child.end()
 
     def derived_output(self) -> Output:
         """What the model answers, for a version without a contract of its own."""
@@ -134,67 +160,48 @@ class OpenedModel:
 
     def bind(self, contract: Contract) -> ChildRunner:
         """A runner for `contract`; raises ModelRefusedError when they do not fit."""
-        _check_patience(contract, self._options.call_s)
+        _check_patience(contract, self._call_s)
         binding = plan(contract, self._mlmodel, self._loaded)
-        self._child.bind(binding)
 
-        def ready(child: ChildProcess) -> None:
+        def load(child: ChildProcess) -> None:
             child.load(self._folder)
-            child.bind(binding)
 
-        pool = ChildPool(
-            self._child, lambda: self._options.start(self._folder), ready, self._options.count
-        )
-        description = f"{self._loaded.description}, {_whereabouts(self._options)}"
-        limits = self._options.limits(contract)
-        return ChildRunner(description, pool, binding.names, contract.output, limits)
+        return self._runner(contract, self._loaded.description, load, binding, binding.names)
 
 
-class OpenedGraph:
-    """An opened ONNX graph that children run, as a single row may make it take any time."""
+class OpenedGraph(_Opened):
+    """An ONNX graph that may take any time or memory, opened by a child."""
 
-    def __init__(self, graph: Path, folder: Path, options: ChildOptions) -> None:
-        """Open `graph`, one of the files in `folder`, to see what it takes and gives.
-
-        Raises:
-            ModelRefusedError: onnxruntime refuses it.
-        """
-        self._model = OnnxModel(graph)
-        self._graph = graph
-        self._folder = folder
-        self._options = options
-
-    def close(self) -> None:
-        """Drop the graph that was opened and is not bound."""
-        self._model.close()
+    def __init__(self, folder: Path, path: Path, options: ChildOptions) -> None:
+        """Open the graph at `path`, within `folder`; raises ModelRefusedError when it cannot be."""
+        self._path = path
+        super().__init__(folder, options)
+        try:
+            self._loaded = self._child.load_graph(path)
+        except BaseException:
+            self.close()
+            raise
 
     def derived_output(self) -> Output:
-        """What this graph answers, for a version without a contract of its own."""
-        return self._model.derived_output()
+        """What the graph answers, for a version without a contract of its own."""
+        return derive_output(_tensors(self._loaded.outputs))
 
     def bind(self, contract: Contract) -> ChildRunner:
         """A runner for `contract`; raises ModelRefusedError when they do not fit."""
-        _check_patience(contract, self._options.call_s)
-        description = self._model.bind(contract).description
-        binding = Bind(list(contract.names), [], "", [])
+        _check_patience(contract, self._call_s)
+        plan_inputs(_tensors(self._loaded.inputs), contract)
+        choose_output(_tensors(self._loaded.outputs), contract.output)
 
-        def ready(child: ChildProcess) -> None:
-            child.load_graph(self._graph, contract)
-            child.bind(binding)
+        def load(child: ChildProcess) -> None:
+            child.load_graph(self._path)
 
-        first = self._options.start(self._folder)
-        try:
-            ready(first)
-        except BaseException:
-            first.end()
-            raise
-        self._model.close()
-        pool = ChildPool(
-            first, lambda: self._options.start(self._folder), ready, self._options.count
-        )
-        description = f"{description}, {_whereabouts(self._options)}"
-        limits = self._options.limits(contract)
-        return ChildRunner(description, pool, binding.names, contract.output, limits)
+        binding = BindGraph(contract.to_yaml())
+        names = list(contract.names)
+        return self._runner(contract, self._loaded.description, load, binding, names)
+
+
+def _tensors(told: Sequence[GraphTensor]) -> list[Tensor]:
+    return [Tensor(tensor.name, tensor.type, tuple(tensor.shape)) for tensor in told]
 
 
 def _check_isolation(options: ChildOptions) -> None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from modelyard.contract import Contract
 from modelyard.errors import ModelNotLoadedError, ModelRefusedError
 from modelyard.scoring.child import confined, wire
 from modelyard.scoring.child.confinement import Confinement
@@ -104,19 +103,19 @@ class ChildProcess:
         Raises:
             ModelRefusedError: it cannot, died over it, or takes too long.
         """
-        return self._load(wire.Load(os.fspath(folder)))
-
-    def load_graph(self, graph: Path, contract: Contract) -> wire.Loaded:
-        """Open the ONNX file `graph`, bound to `contract`; raises ModelRefusedError like `load`."""
-        return self._load(wire.LoadGraph(os.fspath(graph), contract.to_yaml()))
-
-    def _load(self, load: wire.Load | wire.LoadGraph) -> wire.Loaded:
-        message = self._prepare(load)
+        message = self._prepare(wire.Load(os.fspath(folder)))
         if not isinstance(message, wire.Loaded):
             raise _load_error("The model could not be loaded", message)
         return message
 
-    def bind(self, bind: wire.Bind) -> None:
+    def load_graph(self, path: Path) -> wire.GraphLoaded:
+        """Open the ONNX graph at `path`; raises ModelRefusedError like `load`."""
+        message = self._prepare(wire.LoadGraph(os.fspath(path)))
+        if not isinstance(message, wire.GraphLoaded):
+            raise _load_error("The graph could not be opened", message)
+        return message
+
+    def bind(self, bind: wire.Bind | wire.BindGraph) -> None:
         """Tell it which columns to expect; raises ModelRefusedError like `load`."""
         message = self._prepare(bind)
         if not isinstance(message, wire.Bound):
@@ -184,7 +183,7 @@ class ChildProcess:
             self._back.close()
         self._scratch.remove()
 
-    def _prepare(self, message: wire.Load | wire.LoadGraph | wire.Bind) -> wire.FromChild:
+    def _prepare(self, message: wire.ToChild) -> wire.FromChild:
         try:
             return self._talk(message, self._start_s)
         except TimeoutError as error:

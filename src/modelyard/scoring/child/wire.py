@@ -32,10 +32,25 @@ class Load(msgspec.Struct, tag=True, array_like=True):
 
 
 class LoadGraph(msgspec.Struct, tag=True, array_like=True):
-    """Open the ONNX file `graph` for the contract that `contract`, its YAML, states."""
+    """Open the ONNX graph in the file `path`."""
 
-    graph: str
-    contract: str
+    path: str
+
+
+class GraphTensor(msgspec.Struct, array_like=True):
+    """An input or output of a graph; a dimension that may vary is None."""
+
+    name: str
+    type: str
+    shape: list[int | None]
+
+
+class GraphLoaded(msgspec.Struct, tag=True, array_like=True):
+    """It is open, with these inputs and outputs."""
+
+    description: str
+    inputs: list[GraphTensor]
+    outputs: list[GraphTensor]
 
 
 class Loaded(msgspec.Struct, tag=True, array_like=True):
@@ -62,6 +77,12 @@ class Bind(msgspec.Struct, tag=True, array_like=True):
     dtypes: list[str]
     matrix_dtype: str
     class_order: list[int]
+
+
+class BindGraph(msgspec.Struct, tag=True, array_like=True):
+    """Expect the columns of this contract, which is in YAML, in its order."""
+
+    contract: str
 
 
 class Bound(msgspec.Struct, tag=True, array_like=True):
@@ -98,8 +119,8 @@ class Failed(msgspec.Struct, tag=True, array_like=True):
     is_fatal: bool = False
 
 
-ToChild = Load | LoadGraph | Bind | Ask
-FromChild = Loaded | Bound | Answer | Failed
+ToChild = Load | LoadGraph | Bind | BindGraph | Ask
+FromChild = Loaded | GraphLoaded | Bound | Answer | Failed
 
 _encode = msgspec.msgpack.Encoder().encode
 _to_child: msgspec.msgpack.Decoder[ToChild] = msgspec.msgpack.Decoder(ToChild)

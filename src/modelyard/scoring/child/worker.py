@@ -15,9 +15,9 @@ import socket
 import sys
 from pathlib import Path
 
-from modelyard.contract import Contract
+from modelyard.errors import ModelyardError
 from modelyard.scoring.child import wire
-from modelyard.scoring.child.graph import ChildGraph
+from modelyard.scoring.child.graph import GraphModel
 from modelyard.scoring.child.guard import die_with_server, limit_memory, resident_bytes
 from modelyard.scoring.child.model import ChildModel
 
@@ -29,38 +29,40 @@ class Worker:
 
     def __init__(self, memory_bytes: int) -> None:
         self._memory_bytes = memory_bytes
-        self._model: ChildModel | ChildGraph | None = None
+        self._model: ChildModel | GraphModel | None = None
 
     def handle(self, message: wire.ToChild) -> wire.FromChild:
         """The answer to `message`; an exception of the model is an answer too."""
         try:
-            if isinstance(message, wire.Load | wire.LoadGraph):
-                self._model = model = _load(message)
-                return wire.Loaded(model.description, list(model.classes), model.only_labels)
-            if self._model is None:
-                return wire.Failed("no model is loaded", is_fatal=True)
-            if isinstance(message, wire.Bind):
-                self._model.bind(message)
-                # what is loaded stays: collecting garbage must not walk through it at each turn
-                gc.collect()
-                gc.freeze()
-                if 0 < self._memory_bytes < resident_bytes():
-                    raise MemoryError  # noqa: TRY301 - answered below, like any other
-                return wire.Bound()
-            predictions = self._model.predict(wire.columns_of(message), message.rows)
-            return wire.answer(predictions, resident_bytes())
+            return self._answer(message)
         except MemoryError:
             return wire.Failed("MemoryError: the child's memory limit is reached", is_fatal=True)
+        except ModelyardError as error:
+            return wire.Failed(error.detail[:_LONGEST_MESSAGE])
         except BaseException as error:  # noqa: BLE001 - sys.exit() in a model is a failed answer
             lines = str(error).strip().splitlines()
             text = f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
             return wire.Failed(text[:_LONGEST_MESSAGE])
 
-
-def _load(message: wire.Load | wire.LoadGraph) -> ChildModel | ChildGraph:
-    if isinstance(message, wire.Load):
-        return ChildModel(Path(message.folder))
-    return ChildGraph(Path(message.graph), Contract.from_yaml(message.contract))
+    def _answer(self, message: wire.ToChild) -> wire.FromChild:
+        if isinstance(message, wire.Load):
+            self._model = model = ChildModel(Path(message.folder))
+            return wire.Loaded(model.description, model.classes, model.only_labels)
+        if isinstance(message, wire.LoadGraph):
+            self._model = graph = GraphModel(Path(message.path))
+            return graph.loaded()
+        if self._model is None:
+            return wire.Failed("no model is loaded", is_fatal=True)
+        if isinstance(message, wire.Bind | wire.BindGraph):
+            self._model.bind(message)  # type: ignore[arg-type]  # each gets its own
+            # what is loaded stays: collecting garbage must not walk through it at each turn
+            gc.collect()
+            gc.freeze()
+            if 0 < self._memory_bytes < resident_bytes():
+                raise MemoryError
+            return wire.Bound()
+        predictions = self._model.predict(wire.columns_of(message), message.rows)
+        return wire.answer(predictions, resident_bytes())
 
 
 def serve(worker: Worker, ends: list[socket.socket]) -> None:

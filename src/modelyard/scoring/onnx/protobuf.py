@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # wire types
 _MORE = 0x80  # in a byte of a varint: another one follows
 _LONGEST_SHIFT = 63
+_LARGEST_TAG = 2**32 - 1
+_LONGEST_VARINT = 10
 
 
 class ProtobufError(ValueError):
@@ -47,6 +52,8 @@ def fields(message: memoryview) -> Iterator[Field]:
     while place < len(message):
         start = place
         tag, place = _varint(message, place)
+        if not 7 < tag <= _LARGEST_TAG:  # noqa: PLR2004 - others read it as another field
+            raise ProtobufError("a field has no number")
         wire, integer, size = tag & 7, 0, 0
         if wire == _VARINT:
             integer, place = _varint(message, place)
@@ -62,6 +69,61 @@ def fields(message: memoryview) -> Iterator[Field]:
         value, raw = message[place:end], message[start:end]
         yield Field(tag >> 3, value, _signed(integer), raw, wire == _VARINT)
         place = end
+
+
+def split_before(message: memoryview, number: int) -> memoryview:
+    """`message` from its first field of this number on; empty when it has none."""
+    place = 0
+    for field in fields(message):
+        if field.number == number:
+            return message[place:]
+        place += len(field.raw)
+    return message[:0]
+
+
+def integers(message: memoryview, number: int) -> npt.NDArray[np.int64]:
+    """The numbers of a repeated field of varints, which have to stand side by side.
+
+    Packed or not; for a great many of them far faster than `fields`.
+    """
+    rest = split_before(message, number)
+    if not rest:
+        return np.empty(0, np.int64)
+    if rest[0] == number << 3 | _BYTES:
+        first = next(fields(rest))
+        values, rest = _varints(first.value), rest[len(first.raw) :]
+    else:
+        octets = np.frombuffer(rest, np.uint8)
+        ends = np.flatnonzero(octets < _MORE)
+        tags, last = ends[::2], np.concatenate([[-1], ends[1::2]])
+        tags = tags[: len(last) - 1]  # each with a number after it
+        is_field = (octets[tags] == number << 3) & (tags == last[: len(tags)] + 1)
+        count = len(tags) if is_field.all() else int(is_field.argmin())
+        size = int(last[count]) + 1
+        values, rest = _varints(rest[:size])[1::2], rest[size:]
+    if any(field.number == number for field in fields(rest)):
+        raise ProtobufError("a repeated field stands apart")
+    return values
+
+
+def _varints(data: memoryview) -> npt.NDArray[np.int64]:
+    """All numbers in `data`, which holds nothing else."""
+    octets = np.frombuffer(data, np.uint8)
+    ends = np.flatnonzero(octets < _MORE)
+    if len(octets) == 0:
+        return np.empty(0, np.int64)
+    if len(ends) == 0 or ends[-1] != len(octets) - 1:
+        raise ProtobufError("a number has no end")
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    sizes = ends - starts + 1
+    if sizes.max() > _LONGEST_VARINT:
+        raise ProtobufError("a number has no end")
+    numbers = np.zeros(len(ends), np.uint64)
+    for place in range(int(sizes.max())):
+        has = sizes > place
+        part = (octets[starts[has] + place] & (_MORE - 1)).astype(np.uint64)
+        numbers[has] |= part << np.uint64(7 * place)
+    return numbers.view(np.int64)
 
 
 def message(number: int, content: bytes | bytearray) -> bytes:

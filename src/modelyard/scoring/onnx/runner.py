@@ -41,6 +41,8 @@ class OnnxModel:
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY
+        # what `cost.py` has looked through, whatever else the file could be read as
+        options.add_session_config_entry("session.load_model_format", "ONNX")
         taken = take_encoders(path)
         graph, self.encoders = (str(path), {}) if taken is None else taken
         try:
@@ -59,6 +61,11 @@ class OnnxModel:
             for tensor in map(_tensor, self.session.get_inputs())
         ]
         self.outputs = [_tensor(t) for t in self.session.get_outputs()]
+
+    @property
+    def description(self) -> str:
+        """What runs the graph."""
+        return f"onnxruntime {ort.__version__}"
 
     def derived_output(self) -> Output:
         """What this graph answers, for a version without a contract of its own."""

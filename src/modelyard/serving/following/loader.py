@@ -22,7 +22,7 @@ from modelyard.errors import (
 from modelyard.registry import ModelUri, ModelVersion, RegistryClient, verify_files
 from modelyard.registry.fetch import Verification, fetch, verify
 from modelyard.registry.transfer import Transfer, TransferLimits
-from modelyard.scoring.bundle import Bundle, open_bundle
+from modelyard.scoring.bundle import Bundle, needs_child, open_bundle
 from modelyard.scoring.child.opening import ChildOptions
 from modelyard.scoring.child.runner import ChildRunner
 from modelyard.scoring.daemon import DaemonCall
@@ -53,7 +53,8 @@ class Loader:
         cache: where their files are kept.
         require_manifest: refuse versions that are not verified by a registered manifest.
         allow_schema_change: take versions that break those who call the served one.
-        children: how models that are not ONNX are run; None refuses them.
+        children: how models run that do not run in this process; with None every graph does, and
+            code is refused.
         transfer: what fetching a version may take.
         proof: what an ONNX graph may take, on trial in a process of its own, before it is opened
             in this one.
@@ -221,7 +222,7 @@ class Loader:
         A server that serves nothing yet has nothing to lose, and starts half a second sooner
         without a proof: only what may have ended the last start is proved then.
         """
-        if not VersionFiles(entry.files).is_onnx:
+        if self._children is not None and needs_child(VersionFiles(entry.files)):
             return None
         record = ProofRecord(entry.folder, entry.sha256)
         if not record.is_proved:
