@@ -247,7 +247,7 @@ def test_a_model_that_cannot_be_loaded_is_refused_with_the_reason(make_server: M
 
 @pytest.mark.parametrize(
     ("note", "words"), [("raise", "failed on its own example"), ("exit", "exit code 3"),
-                        ("hang", "did not answer its example"), ("nan", "not a finite number")]
+                        ("hang", "did not answer its own example"), ("nan", "not a finite number")]
 )  # fmt: skip
 def test_a_model_that_fails_on_its_example_is_refused_and_its_process_ends(
     make_server: MakeServer, note: str, words: str

@@ -17,6 +17,7 @@ from modelyard.registry.fetch import Verification
 from modelyard.scoring.bundle import open_bundle
 from modelyard.scoring.child.opening import ChildOptions
 from modelyard.scoring.rows.decoder import RowDecoder
+from modelyard.scoring.trial import TrialRow
 from modelyard.serving.app import create_app
 from modelyard.serving.following.cache import VersionCache
 from modelyard.serving.following.follower import Follower
@@ -95,7 +96,7 @@ def snapshot_of(folder: Path, number: int = 1) -> Snapshot:
         runner=bundle.runner,
         decoder=RowDecoder(bundle.contract),
         loaded_at=datetime.now(UTC),
-        example_tried=bundle.has_example,
+        trial_row=TrialRow.EXAMPLE,
         runs_inline=True,
     )
 

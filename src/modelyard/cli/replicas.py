@@ -74,6 +74,8 @@ def ask_server(url: str, service: str = "", name: str = "") -> ServerStatus:
         health = httpx.get(f"{url}/health", timeout=_TIMEOUT_S)
         if health.status_code != httpx.codes.OK:
             why = str(health.json().get("detail", health.status_code))
+        elif reasons := health.json().get("reasons"):
+            why = " ".join(filter(None, (f"{health.json()['status']}:", *reasons, why)))
         return replace(
             unknown,
             model=str(body["name"]),

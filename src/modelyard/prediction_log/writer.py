@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import platform
@@ -18,6 +19,7 @@ FILE_BYTES = 16 * 2**20
 """A full file; the bounds of the folder are held to within one file a server."""
 
 _SECONDS_A_DAY = 86_400
+_LINE_BYTES = 256
 
 
 class LogWriter:
@@ -61,6 +63,22 @@ class LogWriter:
                 "SERVING_PREDICTION_LOG=off.",
             )
 
+    def check(self) -> None:
+        """See whether a line of usual length could be written, and write none.
+
+        Raises:
+            OSError: the disk is full, or cannot be written.
+        """
+        if self._file is None:
+            self._begin_file(int(time.time()) // _SECONDS_A_DAY)
+        assert self._file is not None
+        try:
+            written = os.write(self._file, b" " * _LINE_BYTES)
+        finally:
+            os.ftruncate(self._file, self._size)
+        if written != _LINE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     def append(self, lines: bytes) -> None:
         """Write whole lines; all of them, or none.
 
@@ -74,7 +92,7 @@ class LogWriter:
         written = os.write(self._file, lines)
         if written != len(lines):  # a full disk takes a part, and no line may follow half of one
             os.ftruncate(self._file, self._size)
-            raise OSError(f"only {written} of {len(lines)} bytes could be written")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._size += written
 
     def close(self) -> None:

@@ -9,7 +9,8 @@ batch` open versions here, so what one of them is answered the others are answer
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +25,7 @@ from modelyard.scoring.onnx.cost import unbounded_cost
 from modelyard.scoring.onnx.runner import OnnxModel, OnnxRunner
 from modelyard.scoring.rows.decoder import RowDecoder
 from modelyard.scoring.signature import derive_contract
+from modelyard.scoring.trial import Trial, try_model
 
 log = logging.getLogger(__name__)
 
@@ -43,17 +45,34 @@ class Bundle:
         contract: what the runner takes and answers.
         has_example: whether the contract's example is a real row, on which the model can be tried.
         runner: answers columns that keep the contract.
+        samples: strings that the model is known to know, by feature.
     """
 
     contract: Contract
     contract_source: ContractSource
     has_example: bool
     runner: OnnxRunner | ChildRunner
+    samples: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @cached_property
     def decoder(self) -> RowDecoder:
         """Makes rows, and columns of rows, by the contract."""
         return RowDecoder(self.contract)
+
+    def try_out(self, served: Contract | None = None) -> Trial:
+        """Let the model answer a row, as `scoring/trial.py` says; `served` is served until now.
+
+        Raises:
+            ModelRefusedError: it answered none; ModelNotLoadedError when it took too long.
+        """
+        return try_model(
+            self.runner,
+            self.decoder,
+            self.contract,
+            has_example=self.has_example,
+            served=served,
+            samples=self.samples,
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -81,7 +100,8 @@ def open_bundle(folder: Path, children: ChildOptions | None) -> Bundle:
         if stated is not None:
             return Bundle(stated, ContractSource.CONTRACT, True, model.bind(stated))  # noqa: FBT003
         contract, has_example = derive_contract(folder, files.mlmodel, model.derived_output())
-        return Bundle(contract, ContractSource.SIGNATURE, has_example, model.bind(contract))
+        source, samples = ContractSource.SIGNATURE, model.samples
+        return Bundle(contract, source, has_example, model.bind(contract), samples)
     except BaseException:
         model.close()
         raise

@@ -1,4 +1,4 @@
-"""What `proof.py` starts: it opens an ONNX version, tries its example, and says what came of it.
+"""What `proof.py` starts: it opens an ONNX version, tries it, and says what came of it.
 
 `python -m modelyard.scoring.child.confined … modelyard.scoring.prover FOLDER MEMORY_BYTES LIFELINE
 idle|low`
@@ -28,12 +28,9 @@ _FIX = "If the model is sound and needs more memory, raise SERVING_CHILD_MEMORY_
 def _try(folder: Path, memory_bytes: int) -> dict[str, str | bool]:
     """What is wrong with the version in `folder`; empty when nothing is."""
     from modelyard.scoring.bundle import open_bundle
-    from modelyard.scoring.trial import try_example
 
     try:
-        bundle = open_bundle(folder, children=None)
-        if bundle.has_example:
-            try_example(bundle.runner, bundle.decoder, bundle.contract)
+        open_bundle(folder, children=None).try_out()
     except MemoryError:
         return _out_of_memory("The graph takes more memory than it may.")
     except ModelNotLoadedError as error:

@@ -1,7 +1,7 @@
 """A contract from an MLflow signature, for versions that carry no contract of their own.
 
-A signature knows types only: no range, no category. Its input example becomes the contract's
-example; without one there is a placeholder, which the model is not tried on.
+A signature knows types only: no range, no category. A row of its input example becomes the
+contract's example; without one there is a placeholder until the model has answered another row.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from modelyard.contract import Contract, Feature, FeatureType, Output, Value
-from modelyard.errors import ModelRefusedError, ModelyardError
+from modelyard.errors import ModelRefusedError
 
 _INT32 = 2**31
 _TYPES: dict[str, dict[str, Any]] = {
@@ -23,6 +23,7 @@ _TYPES: dict[str, dict[str, Any]] = {
     "double": {"type": FeatureType.NUMBER},
     "string": {"type": FeatureType.STRING},
 }
+_EXAMPLE_ROWS = 100
 _PLACEHOLDERS: dict[FeatureType, Value] = {
     FeatureType.BOOLEAN: False,
     FeatureType.INTEGER: 0,
@@ -83,13 +84,30 @@ def _features(mlmodel: Mapping[str, Any]) -> tuple[Feature, ...]:
 def _example(
     folder: Path, mlmodel: Mapping[str, Any], features: tuple[Feature, ...]
 ) -> dict[str, Value] | None:
-    """First row of the input example when it keeps the signature, else None."""
+    """First row of the input example that keeps the signature; None when none does."""
     try:
         path = folder / Path(mlmodel["saved_input_example_info"]["artifact_path"]).name
-        table = json.loads(path.read_text(encoding="utf-8"))
-        row = dict(zip(table["columns"], table["data"][0], strict=True))
-        example = {f.name: row[f.name] for f in features}
-    except (KeyError, TypeError, ValueError, IndexError, OSError, ModelyardError):
+        rows = _rows(json.loads(path.read_text(encoding="utf-8")))
+    except (KeyError, TypeError, ValueError, AttributeError, OSError, RecursionError):
         return None
-    # JSON written by pandas may hold NaN, which no feature takes
-    return None if any(f.fault(example[f.name]) for f in features) else example
+    for row in rows[:_EXAMPLE_ROWS]:
+        try:
+            example = {feature.name: row[feature.name] for feature in features}
+        except (KeyError, TypeError):
+            continue
+        # JSON written by pandas may hold NaN, which no feature takes
+        if not any(feature.fault(example[feature.name]) for feature in features):
+            return example
+    return None
+
+
+def _rows(table: Any) -> list[Any]:
+    """Rows of an example as MLflow writes it: a split DataFrame, records, or one record."""
+    if isinstance(table, list):
+        return table
+    if set(table) >= {"columns", "data"} and isinstance(table["columns"], list):
+        names = table["columns"]
+        return [dict(zip(names, row, strict=True)) for row in table["data"]]
+    if table and all(isinstance(values, list) for values in table.values()):
+        return [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+    return [table]

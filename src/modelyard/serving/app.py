@@ -36,6 +36,7 @@ from modelyard.serving.web.ledger import Ledger
 from modelyard.serving.web.metrics import ServingMetrics
 from modelyard.serving.web.outbox import Outbox
 from modelyard.serving.web.predict import PredictRoute
+from modelyard.serving.web.readiness import Readiness
 from modelyard.serving.web.recorder import Recorder
 from modelyard.serving.web.request_id import RequestIds
 from modelyard.settings import ServingSettings
@@ -50,6 +51,7 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
     recorder = Recorder.of(settings)
     metrics = ServingMetrics(holder, follower, recorder)
     drain = Drain()
+    readiness = Readiness(drain, recorder)
     limits = Limits.of(settings)
     specs = ModelSpecs(holder, limits)
     ids = RequestIds()
@@ -81,9 +83,9 @@ def create_app(settings: ServingSettings, holder: Holder, follower: Follower) ->
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.include_router(native_routes(follower, metrics, token, drain))
-    app.include_router(mlflow_routes(follower, drain))
-    app.include_router(metadata_routes(follower, app.version, drain))
+    app.include_router(native_routes(follower, metrics, token, readiness))
+    app.include_router(mlflow_routes(follower, readiness))
+    app.include_router(metadata_routes(follower, app.version, readiness))
     app.include_router(repository_routes(follower, token))
     app.openapi = lambda: build_openapi(  # type: ignore[method-assign]  # as FastAPI documents it
         app, specs.current(), limits

@@ -175,6 +175,11 @@ class ServingSettings(RegistrySettings):
         "X-Request-Id: off; ids (when, id, version, rows); or full, the request and its answer "
         "too.",
     )
+    prediction_log_required: bool = Field(
+        default=False,
+        description="true answers 503 instead of a prediction whose line cannot be written to that "
+        "log, for example to a full disk; false answers, and counts the line as lost.",
+    )
     prediction_log_dir: Path = Field(
         PREDICTION_LOG_DIR,
         description="Folder of that log; replicas share it, `modelyard trace` searches it.",

@@ -13,6 +13,7 @@ from modelyard.errors import (
 )
 from modelyard.registry import write_manifest
 from modelyard.registry.fetch import Verification
+from modelyard.scoring.trial import TrialRow
 from support.models.toy import CONTRACT, URI, contract_with, save_graph, save_toy_graph
 from support.serving_app import MakeServer, Server
 
@@ -36,7 +37,7 @@ def test_a_version_is_fetched_once_and_knows_where_it_comes_from(empty: Server):
     assert snapshot.origin.commit == "abc123"
     assert snapshot.origin.data_version == "d41d8"
     assert snapshot.origin.metrics["auc"] == 0.9
-    assert snapshot.example_tried
+    assert snapshot.trial_row is TrialRow.EXAMPLE
     empty.loader.load(version, snapshot.contract)
     assert empty.registry.downloads == ["1"]
 

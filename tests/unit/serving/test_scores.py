@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 from modelyard.contract import Output, OutputKind
 from modelyard.serving.model.snapshot import Snapshot
+from modelyard.serving.model.tenure import Tenure
 from modelyard.serving.web.scores import Scores
 from modelyard.traffic.scrape import read_metrics
 from support.serving_app import Server
@@ -23,7 +24,8 @@ def snapshot_of(server: Server, **output: object) -> Snapshot:
     snapshot = server.holder.snapshot
     assert snapshot is not None
     changed = {"output": Output.model_validate({"name": "answer", **output})}
-    return replace(snapshot, contract=snapshot.contract.model_copy(update=changed))
+    contract = snapshot.contract.model_copy(update=changed)
+    return replace(snapshot, contract=contract, tenure=Tenure())
 
 
 @pytest.fixture

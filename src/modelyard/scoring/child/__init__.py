@@ -7,7 +7,8 @@
     supervision.py  deaths and pace, as numbers                      the server
     process.py      one child, for threads
     channel.py      one child, for the event loop
-    columns.py      what a model is given
+    columns.py      what a model is given        vocabulary.py  strings that the model knows
+    outputs.py      what it says that it answers
                           wire.py   the messages between them
 
     oversight.py    what a child and all that it starts may take; scratch.py, its folder

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from modelyard.scoring.child.wire import Bind
+from modelyard.scoring.child.vocabulary import known_strings
+from modelyard.scoring.child.wire import LONGEST_NUMBER_BYTES, Bind
 from modelyard.scoring.column import Array
 
 _NUMBERS = "biuf"
@@ -47,6 +48,7 @@ class ChildModel:
             getattr(self._raw, "_estimator_type", "") == "classifier"
             or hasattr(self._raw, "classes_")
         )
+        self.samples = known_strings(self._raw) if self._is_sklearn else {}
         self._bound: Bind | None = None
         self._wants_matrix = False
 
@@ -112,10 +114,30 @@ def _use_one_thread(estimator: Any) -> None:
 
 
 def _numbers(answer: Any) -> Array:
-    """What a model answered, as an array of numbers; a DataFrame of one column is that column."""
-    numbers: Array = np.asarray(answer)
+    """What a model answered, as an array of numbers; a DataFrame of one column is that column.
+
+    Text is refused, also text that could be read as a number: it is another answer.
+    """
+    try:
+        numbers: Array = np.asarray(answer)
+    except ValueError as error:  # lists of different lengths
+        raise _no_numbers(answer, "of rows that differ in shape") from error
+    if numbers.ndim == 0:
+        raise _no_numbers(answer)
     if numbers.dtype.kind == "O":
+        if texts := [value for value in numbers.flat if isinstance(value, str | bytes)]:
+            raise _no_numbers(answer, f"of {type(texts[0]).__name__}")
+        try:
+            numbers = numbers.astype(np.float64)
+        except (TypeError, ValueError) as error:
+            raise _no_numbers(answer, f"of {type(numbers.flat[0]).__name__}") from error
+    if numbers.dtype.kind not in _NUMBERS:
+        raise _no_numbers(answer, f"of {numbers.dtype}")
+    if numbers.dtype.itemsize > LONGEST_NUMBER_BYTES:
         numbers = numbers.astype(np.float64)
-    if numbers.dtype.kind not in _NUMBERS or numbers.ndim == 0:
-        raise ValueError(f"the model answers {numbers.dtype}, expected numbers, one for each row")
     return numbers
+
+
+def _no_numbers(answer: Any, of: str = "") -> ValueError:
+    kind = "nothing" if answer is None else f"a {type(answer).__name__} {of}".strip()
+    return ValueError(f"the model answers {kind}, expected an array of numbers, one for each row")

@@ -13,6 +13,7 @@ from modelyard.contract import Contract, Output, OutputKind
 from modelyard.errors import ModelNotLoadedError, ModelRefusedError
 from modelyard.scoring.child.columns import plan
 from modelyard.scoring.child.confinement import gaps
+from modelyard.scoring.child.outputs import check_outputs
 from modelyard.scoring.child.pool import ChildPool
 from modelyard.scoring.child.process import ChildLimits, ChildProcess
 from modelyard.scoring.child.runner import ChildRunner, RunnerLimits
@@ -148,14 +149,24 @@ class OpenedModel(_Opened):
             self.close()
             raise
 
+    @property
+    def samples(self) -> Mapping[str, Sequence[str]]:
+        """Strings that it knows, by column."""
+        return self._loaded.samples
+
     def derived_output(self) -> Output:
-        """What the model answers, for a version without a contract of its own."""
+        """What the model answers, for a version without a contract of its own.
+
+        Raises:
+            ModelRefusedError: no contract can express what its signature says that it answers.
+        """
         classes = self._loaded.classes
         if len(classes) == _TWO_CLASSES:
             return Output(name="probability", kind=OutputKind.PROBABILITY)
         if len(classes) > _TWO_CLASSES:
             kind = OutputKind.CLASS_PROBABILITIES
             return Output(name="probabilities", kind=kind, classes=tuple(classes))
+        check_outputs(self._mlmodel, only_labels=self._loaded.only_labels)
         return Output()
 
     def bind(self, contract: Contract) -> ChildRunner:
@@ -181,6 +192,11 @@ class OpenedGraph(_Opened):
         except BaseException:
             self.close()
             raise
+
+    @property
+    def samples(self) -> Mapping[str, Sequence[str]]:
+        """Strings that it knows, by feature: a graph answers unknown ones, too."""
+        return {}
 
     def derived_output(self) -> Output:
         """What the graph answers, for a version without a contract of its own."""

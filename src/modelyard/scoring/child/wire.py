@@ -19,6 +19,8 @@ _LENGTH = struct.Struct("<I")
 HEAD_BYTES = _LENGTH.size
 MAX_MESSAGE_BYTES = 2**30
 _READ_BYTES = 2**18
+LONGEST_NUMBER_BYTES = 8
+"""A C compiler's long double has more, which no protocol can write."""
 
 
 class WireError(Exception):
@@ -57,12 +59,13 @@ class Loaded(msgspec.Struct, tag=True, array_like=True):
     """It is loaded.
 
     `classes` are those of a classifier with probabilities, else empty; `only_labels` marks a
-    classifier without.
+    classifier without. `samples` are strings that it knows, by column.
     """
 
     description: str
     classes: list[str]
     only_labels: bool
+    samples: dict[str, list[str]] = {}
 
 
 class Bind(msgspec.Struct, tag=True, array_like=True):
@@ -218,7 +221,8 @@ def predictions_of(answer: Answer) -> Array:
     """The predictions in `answer`, read-only; raises WireError when they are no numbers."""
     try:
         dtype = np.dtype(answer.dtype)
-        if dtype.kind not in "biuf" or min(answer.shape, default=-1) < 0:
+        is_number = dtype.kind in "biuf" and dtype.itemsize <= LONGEST_NUMBER_BYTES
+        if not is_number or min(answer.shape, default=-1) < 0:
             raise WireError(f"predictions of the type {answer.dtype[:20]}")
         return np.frombuffer(answer.data, dtype=dtype).reshape(answer.shape)
     except (TypeError, ValueError) as error:

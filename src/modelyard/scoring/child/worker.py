@@ -47,7 +47,7 @@ class Worker:
     def _answer(self, message: wire.ToChild) -> wire.FromChild:
         if isinstance(message, wire.Load):
             self._model = model = ChildModel(Path(message.folder))
-            return wire.Loaded(model.description, model.classes, model.only_labels)
+            return wire.Loaded(model.description, model.classes, model.only_labels, model.samples)
         if isinstance(message, wire.LoadGraph):
             self._model = graph = GraphModel(Path(message.path))
             return graph.loaded()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,11 @@ class OnnxModel:
     def description(self) -> str:
         """What runs the graph."""
         return f"onnxruntime {ort.__version__}"
+
+    @property
+    def samples(self) -> Mapping[str, Sequence[str]]:
+        """Strings that it knows, by feature: a graph answers unknown ones, too."""
+        return {}
 
     def derived_output(self) -> Output:
         """What this graph answers, for a version without a contract of its own."""

@@ -28,7 +28,6 @@ from modelyard.scoring.child.runner import ChildRunner
 from modelyard.scoring.daemon import DaemonCall
 from modelyard.scoring.files import VersionFiles
 from modelyard.scoring.proof import ProofLimits, prove
-from modelyard.scoring.trial import try_example
 from modelyard.serving.following.cache import CachedVersion, VersionCache
 from modelyard.serving.following.proof_record import ProofRecord
 from modelyard.serving.model.snapshot import Origin, Snapshot
@@ -194,25 +193,26 @@ class Loader:
         try:
             if served is not None and not self._allow_schema_change:
                 _check_compatible(served, bundle.contract)
-            seconds = 0.0
-            if bundle.has_example:
-                seconds = try_example(bundle.runner, bundle.decoder, bundle.contract)
+            trial = bundle.try_out(served)
         except BaseException:
             bundle.runner.close()
             raise
         if record is not None:
             record.succeed()
+        contract = bundle.contract
+        if not bundle.has_example:  # documentation shows a row that is answered
+            contract = contract.model_copy(update={"example": dict(trial.row)})
         return Snapshot(
             version=version,
-            contract=bundle.contract,
+            contract=contract,
             contract_source=bundle.contract_source,
             origin=entry.origin,
             verification=verification,
             runner=bundle.runner,
             decoder=bundle.decoder,
             loaded_at=datetime.now(UTC),
-            example_tried=bundle.has_example,
-            runs_inline=queued is None and seconds <= _INLINE_S,
+            trial_row=trial.source,
+            runs_inline=queued is None and trial.seconds <= _INLINE_S,
             queued=queued,
         )
 

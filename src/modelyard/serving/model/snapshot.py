@@ -12,6 +12,8 @@ from modelyard.registry.fetch import Verification
 from modelyard.scoring.bundle import ContractSource
 from modelyard.scoring.rows.decoder import RowDecoder
 from modelyard.scoring.runner import QueuedRunner, Runner
+from modelyard.scoring.trial import TrialRow
+from modelyard.serving.model.tenure import Tenure
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ class Snapshot:
     runner: Runner
     decoder: RowDecoder
     loaded_at: datetime
-    example_tried: bool
+    trial_row: TrialRow
     runs_inline: bool
     queued: QueuedRunner | None = None
     usage: Usage = field(default_factory=Usage)
+    tenure: Tenure = field(default_factory=Tenure)

@@ -15,7 +15,7 @@ from modelyard.serving.problem import Problem
 from modelyard.serving.protocols.inference import check_model
 from modelyard.serving.protocols.tensors import DATATYPES
 from modelyard.serving.routes.admin import AdminToken, Credentials
-from modelyard.serving.web.drain import Drain
+from modelyard.serving.web.readiness import Readiness
 
 _TAG = "open inference protocol"
 EXTENSIONS = ["binary_tensor_data", "model_repository"]
@@ -56,7 +56,7 @@ class RepositoryEntry(BaseModel):
     reason: str
 
 
-def metadata_routes(follower: Follower, server_version: str, drain: Drain) -> APIRouter:
+def metadata_routes(follower: Follower, server_version: str, readiness: Readiness) -> APIRouter:
     """What is served, and whether it is ready."""
     routes = APIRouter(tags=[_TAG])
 
@@ -77,19 +77,19 @@ def metadata_routes(follower: Follower, server_version: str, drain: Drain) -> AP
     @routes.get("/v2/health/ready", summary="Is a model served?")
     async def ready() -> dict[str, bool]:
         follower.served()
-        drain.check_ready()
+        readiness.check_ready()
         return {"ready": True}
 
     @routes.get("/v2/models/{model}/ready", summary="Is this model served?")
     async def model_ready(model: str) -> dict[str, Any]:
         snapshot = served(model)
-        drain.check_ready()
+        readiness.check_ready()
         return {"name": snapshot.version.name, "ready": True}
 
     @routes.get("/v2/models/{model}/versions/{version}/ready", summary="Is this version served?")
     async def version_ready(model: str, version: str) -> dict[str, Any]:
         snapshot = served(model, version)
-        drain.check_ready()
+        readiness.check_ready()
         return {"name": snapshot.version.name, "ready": True}
 
     @routes.get("/v2/models/{model}", summary="The model's tensors")

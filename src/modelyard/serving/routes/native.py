@@ -18,18 +18,19 @@ from modelyard.serving.routes.report import (
     ModelView,
     Reload,
     view_follower,
+    view_health,
     view_model,
     view_reload,
 )
-from modelyard.serving.web.drain import Drain
 from modelyard.serving.web.metrics import ServingMetrics
+from modelyard.serving.web.readiness import Readiness
 
 MLFLOW_VERSION = "3.17.2"
 """Written here because the leanest image does not have the package."""
 
 
 def native_routes(
-    follower: Follower, metrics: ServingMetrics, token: AdminToken, drain: Drain
+    follower: Follower, metrics: ServingMetrics, token: AdminToken, readiness: Readiness
 ) -> APIRouter:
     """Modelyard's own routes, except `/predict`."""
     routes = APIRouter()
@@ -40,11 +41,16 @@ def native_routes(
         except ModelyardError as error:
             raise _with_follower(error, follower) from error
 
-    @routes.get("/health", tags=["state"], summary="Is a model served?")
+    @routes.get(
+        "/health",
+        tags=["state"],
+        summary="Is a model served?",
+        response_model_exclude_defaults=True,
+    )
     async def health() -> Health:
         served()
-        drain.check_ready()
-        return Health()
+        readiness.check_ready()
+        return view_health(metrics)
 
     @routes.get("/livez", tags=["state"], summary="Does the process answer?")
     async def livez() -> Life:
@@ -52,7 +58,7 @@ def native_routes(
 
     @routes.get("/model", tags=["state"], summary="What is served, and where it comes from")
     async def model() -> ModelView:
-        return view_model(served(), follower)
+        return view_model(served(), follower, metrics)
 
     @routes.post("/admin/reload", tags=["admin"], summary="Look at the registry now")
     async def reload(credentials: Credentials) -> Reload:
@@ -72,7 +78,7 @@ def native_routes(
     return routes
 
 
-def mlflow_routes(follower: Follower, drain: Drain) -> APIRouter:
+def mlflow_routes(follower: Follower, readiness: Readiness) -> APIRouter:
     """The other routes of MLflow's scoring protocol; it shares `/health` with the native ones."""
     routes = APIRouter(tags=["mlflow scoring"])
 
@@ -80,7 +86,7 @@ def mlflow_routes(follower: Follower, drain: Drain) -> APIRouter:
     @routes.get("/ping", summary="Is a model served?", response_class=PlainTextResponse)
     async def ping() -> PlainTextResponse:
         follower.served()
-        drain.check_ready()
+        readiness.check_ready()
         return PlainTextResponse("\n")
 
     @routes.get(

@@ -9,21 +9,37 @@ from typing import Any, Literal
 from pydantic import Field
 
 from modelyard.config import Frozen
+from modelyard.scoring.trial import TrialRow
 from modelyard.serving.following.follower import Follower
 from modelyard.serving.following.report import FollowerReport
 from modelyard.serving.model.snapshot import Snapshot
+from modelyard.serving.web.metrics import ServingMetrics
 
 
 class Health(Frozen):
-    """A model is served."""
+    """A model is served; whether all is well with it.
 
-    status: Literal["healthy"] = "healthy"
+    degraded: something beside the answers does not work. failing: the model answers nothing.
+    """
+
+    status: Literal["healthy", "degraded", "failing"]
+    reasons: tuple[str, ...] = ()
 
 
 class Life(Frozen):
     """The process answers; it says nothing about a model."""
 
     status: Literal["alive"] = "alive"
+
+
+class PredictionLogView(Frozen):
+    """The prediction log, since the process started."""
+
+    written: int = Field(description="Predictions that are in the log.")
+    lost: int = Field(description="Predictions whose line could not be written.")
+    required: bool = Field(description="What cannot be logged is not answered.")
+    last_lost_at: datetime | None
+    trouble: str = Field(description="Why lines are lost now; empty while none are.")
 
 
 class FollowerView(Frozen):
@@ -49,6 +65,11 @@ class ModelView(Frozen):
     contract: dict[str, Any]
     contract_source: str
     example_tried: bool = Field(description="The model was tried on a real example at load.")
+    trial_row: str = Field(description="Where the row comes from that it answered at load.")
+    answers: int = Field(description="Requests that it has answered since it was taken up.")
+    failures: int = Field(description="Requests that it has failed on since then.")
+    health: Health
+    prediction_log: PredictionLogView
     manifest: str = Field(description="verified, unanchored or absent.")
     manifest_explanation: str
     runner: str
@@ -82,8 +103,19 @@ def view_reload(snapshot: Snapshot) -> Reload:
     return Reload(name=version.name, version=version.version, loaded_at=snapshot.loaded_at)
 
 
-def view_model(snapshot: Snapshot, follower: Follower) -> ModelView:
+def view_health(metrics: ServingMetrics) -> Health:
+    """How well the served version is served."""
+    failing, unlogged = metrics.trouble(), metrics.recorder.look_again()
+    if unlogged:
+        unlogged = f"Predictions are not logged: {unlogged}"
+    status: Literal["healthy", "degraded", "failing"] = "degraded" if unlogged else "healthy"
+    reasons = tuple(reason for reason in (failing, unlogged) if reason)
+    return Health(status="failing" if failing else status, reasons=reasons)
+
+
+def view_model(snapshot: Snapshot, follower: Follower, metrics: ServingMetrics) -> ModelView:
     """Everything about the served version."""
+    health, recorder = view_health(metrics), metrics.recorder
     version, origin = snapshot.version, snapshot.origin
     followed = view_follower(follower.report)
     return ModelView(
@@ -97,7 +129,18 @@ def view_model(snapshot: Snapshot, follower: Follower) -> ModelView:
         metrics={k: v if math.isfinite(v) else None for k, v in origin.metrics.items()},
         contract=snapshot.contract.model_dump(mode="json"),
         contract_source=snapshot.contract_source.value,
-        example_tried=snapshot.example_tried,
+        example_tried=snapshot.trial_row is not TrialRow.MADE,
+        trial_row=snapshot.trial_row.value,
+        answers=snapshot.tenure.answers,
+        failures=snapshot.tenure.failures,
+        health=health,
+        prediction_log=PredictionLogView(
+            written=recorder.written,
+            lost=recorder.lost,
+            required=recorder.is_required,
+            last_lost_at=recorder.troubled_at,
+            trouble=recorder.trouble,
+        ),
         manifest=snapshot.verification.value,
         manifest_explanation=snapshot.verification.explanation,
         runner=snapshot.runner.description,

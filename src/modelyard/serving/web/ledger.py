@@ -17,18 +17,26 @@ from modelyard.serving.web.request_id import IdHeaders, RequestIds, trace_id
 
 _OK = 200
 _NO_ROUTE = "other"
+_FAULTS_OF_MODELS = frozenset(
+    {
+        *("model-failed", "model-process-lost", "model-restarting"),
+        *("no-finite-answer", "overdue", "internal"),
+    }
+)
+"""What a request is refused with when it reached a model, and got no answer from it."""
 
 
 class Entry:
     """One request for predictions, from its headers to its answer."""
 
-    __slots__ = ("id_headers", "is_admitted", "label", "started")
+    __slots__ = ("id_headers", "is_admitted", "label", "snapshot", "started")
 
     def __init__(self, label: str, id_headers: IdHeaders) -> None:
         self.label = label
         self.id_headers = id_headers
         self.started = perf_counter()
         self.is_admitted = False
+        self.snapshot: Snapshot | None = None
 
 
 class Ledger:
@@ -78,7 +86,8 @@ class Ledger:
     ) -> None:
         """Book an answer and end the entry; `write_log` has to follow before the answer goes out.
 
-        Whatever this raises, the entry is released and nothing else is booked.
+        Whatever this raises, the entry is released and nothing else is booked: the 503 `Problem`
+        where the log is required and cannot be written.
 
         Args:
             entry: the request's.
@@ -104,6 +113,9 @@ class Ledger:
                 request,
                 answer,
             )
+            if recorder.is_required:
+                recorder.write_required(line)
+                line = None
         metrics.scores.add(snapshot, predictions)
         if line is not None:
             recorder.pending.append(line)
@@ -129,4 +141,6 @@ class Ledger:
         self.release(entry)
         if kind:
             self._metrics.refusal(kind)
+            if kind in _FAULTS_OF_MODELS and entry.snapshot is not None:
+                self._metrics.failure(entry.snapshot.tenure, kind)
         self._metrics.prediction(entry.label, status, perf_counter() - entry.started)

@@ -22,12 +22,13 @@ from prometheus_client.registry import Collector
 
 from modelyard.serving.following.follower import Follower
 from modelyard.serving.model.holder import Holder
+from modelyard.serving.model.tenure import Tenure
 from modelyard.serving.web.recorder import Recorder
 from modelyard.serving.web.scores import Scores
 
 _SECONDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 2.5, 10.0)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 512, 4096, 32768)
-_BAD_REQUEST, _SERVER_ERROR = 400, 500
+_OK, _BAD_REQUEST, _SERVER_ERROR = 200, 400, 500
 
 
 class Tally:
@@ -58,14 +59,16 @@ class ServingMetrics(Collector):
     def __init__(self, holder: Holder, follower: Follower, recorder: Recorder) -> None:
         self._holder = holder
         self._follower = follower
-        self._recorder = recorder
+        self.recorder = recorder
         self._requests: Counter[tuple[str, int]] = Counter()
         self._refusals: Counter[str] = Counter()
         self._seconds: defaultdict[str, Tally] = defaultdict(lambda: Tally(_SECONDS))
         self._batch_rows = Tally(_ROWS)
         self._rows = 0
         self.in_flight = 0
-        self.scores = Scores()
+        self.scores = Scores(self._count_answers)
+        self._tenure: Tenure | None = None
+        self._answers_counted = 0
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
@@ -87,6 +90,30 @@ class ServingMetrics(Collector):
     def refusal(self, kind: str) -> None:
         """One prediction was refused, or failed."""
         self._refusals[kind] += 1
+
+    def failure(self, tenure: Tenure, kind: str) -> None:
+        """A version failed on a request."""
+        self._count_answers(self._tenure)
+        tenure.fail(kind)
+
+    def trouble(self) -> str:
+        """Why the served version is called failing; empty while it is not, or none is served."""
+        snapshot = self._holder.snapshot
+        if snapshot is None:
+            return ""
+        self._count_answers(self._tenure)
+        trouble = snapshot.tenure.trouble
+        return f"Version {snapshot.version.version} {trouble}." if trouble else ""
+
+    def _count_answers(self, tenure: Tenure | None) -> None:
+        """Give the answers since the last time to the version that gave them; `tenure` is next.
+
+        So an answer costs nothing but being counted by its route, as it always is.
+        """
+        total = sum(self._requests[route, _OK] for route in self._seconds)
+        if self._tenure is not None:
+            self._tenure.answers += total - self._answers_counted
+        self._tenure, self._answers_counted = tenure, total
 
     def text(self) -> bytes:
         """Everything, in Prometheus' text format."""
@@ -135,9 +162,20 @@ class ServingMetrics(Collector):
             "Requests for predictions in the prediction log; lost: it could not be written.",
             labels=["result"],
         )
-        logged.add_metric(["written"], self._recorder.written)
-        logged.add_metric(["lost"], self._recorder.lost)
+        logged.add_metric(["written"], self.recorder.written)
+        logged.add_metric(["lost"], self.recorder.lost)
         yield logged
+        yield GaugeMetricFamily(
+            "modelyard_prediction_log_failing",
+            "1 while predictions cannot be written to the prediction log.",
+            value=int(bool(self.recorder.look_again())),
+        )
+        lost_at = self.recorder.troubled_at
+        yield GaugeMetricFamily(
+            "modelyard_prediction_log_lost_timestamp_seconds",
+            "When a prediction was last not written to the log; 0 for never.",
+            value=lost_at.timestamp() if lost_at else 0,
+        )
         yield from self._model_metrics()
 
     def _model_metrics(self) -> Iterator[Metric]:
@@ -155,9 +193,22 @@ class ServingMetrics(Collector):
             "0 while what the registry means could not be found, loaded or served.",
             value=int(self._follower.report.error is None),
         )
+        yield GaugeMetricFamily(
+            "modelyard_failing",
+            "1 while the served version fails on every request.",
+            value=int(bool(self.trouble())),
+        )
         if snapshot is None:
             return
-        version = snapshot.version
+        version, tenure = snapshot.version, snapshot.tenure
+        outcomes = CounterMetricFamily(
+            "modelyard_version_requests",
+            "Requests that reached the served version since it was taken up, by their outcome.",
+            labels=["version", "outcome"],
+        )
+        outcomes.add_metric([version.version, "answered"], tenure.answers)
+        outcomes.add_metric([version.version, "failed"], tenure.failures)
+        yield outcomes
         labels = {"name": version.name, "version": version.version, "run_id": version.run_id}
         yield InfoMetricFamily("modelyard_model", "The served model version.", value=labels)
         yield GaugeMetricFamily(

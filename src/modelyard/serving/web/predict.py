@@ -124,6 +124,7 @@ class PredictRoute:
             spec = self._specs.current()
             if spec is None:
                 raise self._absence()
+            entry.snapshot = spec.snapshot
             predictions, response = await self._predict(spec, request_format, body)
         except asyncio.CancelledError:
             if not self.deadlines.is_overdue(task):

@@ -6,7 +6,7 @@ is counted when it is full, and when Prometheus asks.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from prometheus_client.core import HistogramMetricFamily
@@ -14,6 +14,7 @@ from prometheus_client.core import HistogramMetricFamily
 from modelyard.contract import Output, OutputKind
 from modelyard.scoring.runner import Predictions
 from modelyard.serving.model.snapshot import Snapshot
+from modelyard.serving.model.tenure import Tenure
 
 _NAME = "modelyard_prediction_scores"
 _BUFFER_NUMBERS = 4096
@@ -30,9 +31,14 @@ class Scores:
     """Histogram of probabilities and values; of class probabilities each row's highest, by class.
 
     Used from the event loop's thread only.
+
+    Args:
+        on_other_version: called when another version answers than before, before that is counted.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, on_other_version: Callable[[Tenure], None] = lambda _: None) -> None:
+        self._on_other_version = on_other_version
+        self._tenure: Tenure | None = None
         self._output: Output | None = None
         self._classes: tuple[str, ...] = ()
         self._rows = 0
@@ -40,8 +46,8 @@ class Scores:
 
     def add(self, snapshot: Snapshot, predictions: Predictions) -> None:
         """Count the finite ones of `predictions`, shape [rows] or [rows, classes]."""
-        if snapshot.contract.output is not self._output:
-            self._begin_output(snapshot.contract.output)
+        if snapshot.tenure is not self._tenure:
+            self._begin_version(snapshot)
         end = self._rows + len(predictions)
         if end > self._buffer_rows:
             self._count()
@@ -71,8 +77,11 @@ class Scores:
             family.add_sample(f"{_NAME}_sum", labels, float(total))
         return family
 
-    def _begin_output(self, output: Output) -> None:
+    def _begin_version(self, snapshot: Snapshot) -> None:
         """Start over for another kind of output; another version of the same kind goes on."""
+        self._on_other_version(snapshot.tenure)
+        self._tenure = snapshot.tenure
+        output = snapshot.contract.output
         before, self._output = self._output, output
         if before is None or (before.kind, before.classes) != (output.kind, output.classes):
             self._count()
