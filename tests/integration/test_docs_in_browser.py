@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Iterator
 
 import pytest
 from mlflow.tracking import MlflowClient
-from selenium.webdriver import Chrome, ChromeOptions
-from selenium.webdriver.chrome.service import Service
+from selenium.webdriver import Chrome
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.wait import WebDriverWait
 
+from support.browser import chromium
 from support.models.model import register_toy
 from support.models.toy import ROW, contract_with
 from support.serving_support import PATIENCE_S, ServingProcess
@@ -35,24 +33,7 @@ def server(mlflow_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chrome]:
-    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
-    if None in programs:
-        missing = pytest.fail if os.environ.get("CI") else pytest.skip
-        missing("chromium and chromedriver are not installed; ci/browser.sh does it on Debian")
-    options = ChromeOptions()
-    options.binary_location = programs[0]
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    for argument in (
-        "--headless=new",
-        "--no-sandbox",  # CI runs as root, where Chromium has none
-        "--disable-dev-shm-usage",
-        "--disable-background-networking",
-        "--window-size=1280,2000",
-        f"--user-data-dir={tmp_path_factory.mktemp('browser')}",
-        "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # nothing leaves
-    ):
-        options.add_argument(argument)
-    with Chrome(options, Service(programs[1])) as chrome:
+    with chromium(tmp_path_factory.mktemp("browser")) as chrome:
         yield chrome
 
 

@@ -6,15 +6,17 @@ import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import httpx
 import pytest
 
 from support.raw_http import raw, received
-from support.stack_driver import ADVERSE, Stack, wait_for
+from support.stack_driver import ADVERSE, FIGURES, Stack, wait_for
 
 SLOW_SENDERS = 500
+IDLE = 2300
+OF_ONE_CLIENT = 40
 PAGE = "http://page.example:8080"
 CLOSED = (
     ("GET", "/metrics"),
@@ -83,6 +85,31 @@ def test_slow_senders_are_cut_and_nobody_else_feels_them(trained: Stack) -> None
             assert "within 5 seconds" in problem(received(sender), 408)
 
 
+def test_idle_connections_cost_those_that_speak_nothing(trained: Stack) -> None:
+    """More than the 2048 that used to be all; the others wait for no place."""
+
+    def seconds(_: int) -> float:
+        start = time.monotonic()
+        answer = httpx.post(url, json=ADVERSE, timeout=30)  # on a new connection
+        assert answer.status_code == 200
+        return time.monotonic() - start
+
+    url = f"http://127.0.0.1:{trained.gateway_port}/predict"
+    with ExitStack() as idle, ThreadPoolExecutor(8) as pool:
+        alone = sorted(pool.map(seconds, range(200)))
+        for index in range(IDLE):
+            place = ("127.0.0.1", trained.gateway_port)
+            connection = idle.enter_context(socket.create_connection(place, timeout=30))
+            if index % 10 == 0:  # some have spoken
+                connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+                assert received(connection).status_code == 200
+        beside = sorted(pool.map(seconds, range(200)))
+    FIGURES.append(
+        f"p99 of 8 talkers on new connections: {alone[-2] * 1000:.0f} ms alone, "
+        f"{beside[-2] * 1000:.0f} ms beside {IDLE} idle ones"
+    )
+
+
 @pytest.fixture(scope="module")
 def narrow(trained: Stack) -> Iterator[Stack]:
     """The gateway with room for one request at a server, one in the queue, and few a client."""
@@ -90,6 +117,7 @@ def narrow(trained: Stack) -> Iterator[Stack]:
         "GATEWAY_SERVER_CONNECTIONS": "1",
         "GATEWAY_MAX_QUEUE": "1",
         "GATEWAY_RATE_LIMIT": "60",
+        "GATEWAY_CLIENT_CONNECTIONS": str(OF_ONE_CLIENT),
         "SERVING_CORS_ORIGINS": PAGE,
     }
     try:
@@ -113,6 +141,28 @@ def test_a_full_house_says_when_to_come_again(narrow: Stack) -> None:
         for answer in refused:
             assert "busy" in problem(answer, 503)
             assert int(answer.headers["retry-after"]) > 0
+    wait_for("a prediction", lambda: narrow.predict().status_code == 200)
+
+
+def test_one_client_has_so_many_connections_and_no_more(narrow: Stack) -> None:
+    with ExitStack() as all_of_them:
+        connections = [
+            all_of_them.enter_context(
+                socket.create_connection(("127.0.0.1", narrow.gateway_port), timeout=30)
+            )
+            for _ in range(OF_ONE_CLIENT + 20)
+        ]
+        heads = []
+        for connection in connections:
+            with suppress(OSError):  # reset
+                connection.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+            try:
+                heads.append(connection.recv(12))
+            except ConnectionResetError:
+                heads.append(b"")
+    answered = sum(head.startswith(b"HTTP/1.1") for head in heads)
+    assert OF_ONE_CLIENT // 2 < answered <= OF_ONE_CLIENT
+    assert heads.count(b"") == len(heads) - answered
     wait_for("a prediction", lambda: narrow.predict().status_code == 200)
 
 
