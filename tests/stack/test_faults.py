@@ -36,6 +36,7 @@ from support.traffic_report import STEADY, Report
 REPLICAS = 3
 PLACES = 8  # of replicas, in the gateway
 RATE = 60.0
+NOTICED_S = 5  # two checks, and what the machine adds
 SLOW_RATE = 1.5  # of requests that take SLOW_S, one after another: half of what three can do
 BATCH_ROWS = 5000  # more than fits into one of the gateway's buffers
 
@@ -128,7 +129,11 @@ def test_one_of_three_may_die_fall_silent_or_vanish(
             wait_until_ready(serving, REPLICAS)
             traffic.mark(STEADY)
             time.sleep(1)
-    assert traffic.failures == []
+    # What was with one that vanished may be what it hangs on: no other gets it. That is what it was
+    # sent until the gateway noticed.
+    silent = [failure for failure in traffic.failures if failure.startswith("504 ")]
+    assert traffic.failures == (silent if fault == "cut" else [])
+    assert len(silent) < RATE * NOTICED_S * turns_now / REPLICAS
     tell(f"{turns_now} x {fault} of one of three", traffic.report(), fault)
 
 
