@@ -19,7 +19,8 @@ from modelyard.errors import ConfigError, ModelyardError, did_you_mean
 Model = TypeVar("Model", bound=BaseModel)
 
 _SHOWN_CHARACTERS = 60
-_LONGEST = 2**20  # characters of a YAML text
+LONGEST_YAML = 2**20
+"""Characters of a text; a longer one is refused."""
 _DEEPEST = 64
 # PyYAML lets these through: of the date 2020-99-99, of a number of 5,000 digits, of `!!bool maybe`
 _PYTHON_ERRORS = (ValueError, TypeError, LookupError, ArithmeticError, AttributeError)
@@ -114,8 +115,8 @@ def parse_yaml(text: str, source: str) -> dict[str, Any]:
         ConfigError: not YAML, not a mapping, too large or too deep, a key stands twice, or it has
             anchors or merge keys, which let a few bytes stand for any number.
     """
-    if len(text) > _LONGEST:
-        raise ConfigError(f"{source} is too long: at most {_LONGEST} characters are read.")
+    if len(text) > LONGEST_YAML:
+        raise ConfigError(f"{source} is too long: at most {LONGEST_YAML} characters are read.")
     try:
         value = yaml.load(text, Loader=_PlainLoader)  # noqa: S506 - derives from SafeLoader
     except (yaml.YAMLError, *_PYTHON_ERRORS) as error:
@@ -138,7 +139,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         with path.open(encoding="utf-8") as file:
-            text = file.read(_LONGEST + 1)
+            text = file.read(LONGEST_YAML + 1)
     except FileNotFoundError as error:
         raise ConfigError(f"There is no file {path}.") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -11,11 +11,13 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from modelyard.errors import ModelRefusedError
+from modelyard.bounded_json import read_json
+from modelyard.errors import ConfigError, ModelRefusedError
 
 FILE_NAME = "manifest.json"
 DIGEST_TAG = "modelyard.manifest_sha256"
 _FORMAT = 1
+_LONGEST = 4 * 2**20  # as long as the most files that a version may have need
 
 
 def sha256_of(path: Path) -> str:
@@ -58,12 +60,12 @@ def read_manifest(folder: Path, digest: str | None) -> Mapping[str, str] | None:
             f"{FILE_NAME} is not the registered one: expected sha256 {digest}, found {found}."
         )
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = read_json(path, _LONGEST)
         files = value["sha256"]
         well_formed = value["format"] == _FORMAT and all(
             isinstance(name, str) and isinstance(sha, str) for name, sha in files.items()
         )
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ConfigError, KeyError, TypeError, AttributeError):
         well_formed = False
     if not well_formed:
         raise ModelRefusedError(f"{FILE_NAME} is not a manifest of format {_FORMAT}.")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from modelyard.config import read_yaml
+from modelyard.config import LONGEST_YAML, read_yaml
 from modelyard.contract import FILE_NAME as CONTRACT_FILE
 from modelyard.contract import Contract
 from modelyard.errors import ConfigError, ModelRefusedError
@@ -67,7 +67,8 @@ class VersionFiles:
         if not path.is_file():
             return None
         try:
-            return Contract.from_yaml(path.read_text(encoding="utf-8"))
+            with path.open(encoding="utf-8") as file:  # what is too long is refused, not read
+                return Contract.from_yaml(file.read(LONGEST_YAML + 1))
         except (ConfigError, UnicodeDecodeError) as error:
             raise ModelRefusedError(
                 f"The version's {CONTRACT_FILE} cannot be read: {error}"

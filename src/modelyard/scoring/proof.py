@@ -1,6 +1,7 @@
-"""An ONNX graph is opened and tried in a process of its own before the server opens it.
+"""A version is read, and an ONNX graph tried, in a process of its own before the server does it.
 
-onnxruntime bounds neither the memory nor the time that a graph takes: one node may ask for a
+Whatever the server will read itself is read there first: MLmodel, the contract, the example, the
+graph. onnxruntime bounds neither the memory nor the time that a graph takes: one node may ask for a
 terabyte, a loop may never end, both already while the graph is opened. In the server that would end
 what is served; in a process that may hold so much and live so long, it costs the new version.
 
@@ -52,7 +53,7 @@ class ProofLimits:
 
 
 def prove(folder: Path, limits: ProofLimits) -> None:
-    """Open and try the ONNX version in `folder` elsewhere; half a second of an idle core.
+    """Read the version in `folder` elsewhere, and try it when it is ONNX; half a second of a core.
 
     On a machine that is busy throughout, what runs only on idle cores may not get far enough:
     then it is tried once more with a small share of a core for sure.
@@ -91,7 +92,7 @@ def _try(folder: Path, limits: ProofLimits, priority: str) -> None:
         said, complaints = process.communicate(timeout=limits.seconds)
     except subprocess.TimeoutExpired as error:
         raise ModelNotLoadedError(
-            "The graph was tried in a process of its own, and was not opened and asked within "
+            "The version was tried in a process of its own, and was not opened and asked within "
             f"{limits.seconds:g} s.",
             fix="If it needs longer, raise SERVING_CHILD_START_TIMEOUT_S.",
         ) from error
@@ -116,7 +117,7 @@ def _judge(code: int, said: bytes, complaints: bytes) -> None:
         return
     if complaints:
         text = complaints.decode("utf-8", "replace")[-_LOGGED_CHARACTERS:]
-        log.warning("The process that tried a graph wrote: %s", " | ".join(text.splitlines()))
+        log.warning("The process that tried a version wrote: %s", " | ".join(text.splitlines()))
     raise ModelNotLoadedError(
-        f"The graph was tried in a process of its own, and {ending(code)}.", fix=_FIX
+        f"The version was tried in a process of its own, and {ending(code)}.", fix=_FIX
     )

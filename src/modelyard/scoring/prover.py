@@ -1,4 +1,4 @@
-"""What `proof.py` starts: it opens an ONNX version, tries it, and says what came of it.
+"""What `proof.py` starts: it reads a version, tries the example of a graph, says what came of it.
 
 `python -m modelyard.scoring.child.confined … modelyard.scoring.prover FOLDER MEMORY_BYTES LIFELINE
 idle|low`
@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from modelyard.errors import ModelNotLoadedError, ModelyardError
 from modelyard.scoring.child.guard import (
@@ -21,29 +22,53 @@ from modelyard.scoring.child.guard import (
     yield_to_server,
 )
 
+if TYPE_CHECKING:
+    from modelyard.scoring.files import VersionFiles
+
 _MEMORY_WORDS = ("alloc", "memory")  # of onnxruntime and of C++
 _FIX = "If the model is sound and needs more memory, raise SERVING_CHILD_MEMORY_MB."
 
 
 def _try(folder: Path, memory_bytes: int) -> dict[str, str | bool]:
     """What is wrong with the version in `folder`; empty when nothing is."""
-    from modelyard.scoring.bundle import open_bundle
-
     try:
-        open_bundle(folder, children=None).try_out()
+        _use(folder)
     except MemoryError:
-        return _out_of_memory("The graph takes more memory than it may.")
-    except ModelNotLoadedError as error:
-        return {"refused": error.detail, "fix": error.fix, "is_verdict": False}
+        return _out_of_memory("It takes more memory than it may.")
     except ModelyardError as error:
-        if any(word in error.detail.lower() for word in _MEMORY_WORDS):
+        is_verdict = not isinstance(error, ModelNotLoadedError)
+        if is_verdict and any(word in error.detail.lower() for word in _MEMORY_WORDS):
             return _out_of_memory(error.detail)
-        return {"refused": error.detail, "fix": error.fix, "is_verdict": True}
+        return {"refused": error.detail, "fix": error.fix, "is_verdict": is_verdict}
     held = peak_bytes()
     if 0 < memory_bytes < held:
-        detail = f"The graph made its process hold {held >> 20} MiB for its example; "
+        detail = f"It made its process hold {held >> 20} MiB; "
         return _out_of_memory(f"{detail}{memory_bytes >> 20} MiB are allowed.")
     return {}
+
+
+def _use(folder: Path) -> None:
+    """Read and open the version, and try its example, as far as the server does that itself."""
+    from modelyard.scoring.bundle import needs_child, open_bundle
+    from modelyard.scoring.files import VersionFiles
+    from modelyard.scoring.trial import try_example
+
+    files = VersionFiles(folder)
+    if needs_child(files):  # which is a process of its own already
+        _read(files)
+        return
+    bundle = open_bundle(folder, children=None)
+    if bundle.has_example:
+        try_example(bundle.runner, bundle.decoder, bundle.contract)
+
+
+def _read(files: VersionFiles) -> None:
+    """What the server reads itself of a version that runs elsewhere; raises as that does."""
+    from modelyard.contract import Output
+    from modelyard.scoring.signature import derive_contract
+
+    if files.contract() is None:
+        derive_contract(files.folder, files.mlmodel, Output())
 
 
 def _out_of_memory(detail: str) -> dict[str, str | bool]:

@@ -6,13 +6,13 @@ contract's example; without one there is a placeholder until the model has answe
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from modelyard.bounded_json import parse_json, read_json
 from modelyard.contract import Contract, Feature, FeatureType, Output, Value
-from modelyard.errors import ModelRefusedError
+from modelyard.errors import ConfigError, ModelRefusedError
 
 _INT32 = 2**31
 _TYPES: dict[str, dict[str, Any]] = {
@@ -59,9 +59,9 @@ def derive_contract(
 
 def _features(mlmodel: Mapping[str, Any]) -> tuple[Feature, ...]:
     try:
-        columns = json.loads(mlmodel["signature"]["inputs"])
+        columns = parse_json(mlmodel["signature"]["inputs"], "The signature")
         named = [(column["name"], column["type"]) for column in columns]
-    except (KeyError, TypeError, ValueError) as error:
+    except (ConfigError, KeyError, TypeError) as error:
         raise ModelRefusedError(
             "The version carries neither contract.yaml nor an MLflow signature with named columns, "
             "so nothing says what it takes.",
@@ -87,8 +87,8 @@ def _example(
     """First row of the input example that keeps the signature; None when none does."""
     try:
         path = folder / Path(mlmodel["saved_input_example_info"]["artifact_path"]).name
-        rows = _rows(json.loads(path.read_text(encoding="utf-8")))
-    except (KeyError, TypeError, ValueError, AttributeError, OSError, RecursionError):
+        rows = _rows(read_json(path))
+    except (ConfigError, KeyError, TypeError, ValueError, AttributeError):
         return None
     for row in rows[:_EXAMPLE_ROWS]:
         try:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from modelyard.bounded_json import parse_json
 from modelyard.contract import Contract, Feature, FeatureType, OutputKind
-from modelyard.errors import ModelRefusedError
+from modelyard.errors import ConfigError, ModelRefusedError
 from modelyard.scoring.child.wire import Bind, Loaded
 
 _DTYPES = {
@@ -37,8 +37,8 @@ def plan(contract: Contract, mlmodel: Mapping[str, Any], loaded: Loaded) -> Bind
 def _inputs(mlmodel: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
     """The signature's inputs; empty when there is none."""
     try:
-        inputs = json.loads(mlmodel["signature"]["inputs"])
-    except (KeyError, TypeError, ValueError):
+        inputs = parse_json(mlmodel["signature"]["inputs"], "The signature")
+    except (ConfigError, KeyError, TypeError):
         return ()
     return inputs if isinstance(inputs, list) and all(isinstance(i, dict) for i in inputs) else ()
 

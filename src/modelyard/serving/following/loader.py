@@ -55,8 +55,8 @@ class Loader:
         children: how models run that do not run in this process; with None every graph does, and
             code is refused.
         transfer: what fetching a version may take.
-        proof: what an ONNX graph may take, on trial in a process of its own, before it is opened
-            in this one.
+        proof: what a version may take, on trial in a process of its own, before it is read and
+            opened in this one.
     """
 
     def __init__(
@@ -197,8 +197,7 @@ class Loader:
         except BaseException:
             bundle.runner.close()
             raise
-        if record is not None:
-            record.succeed()
+        record.succeed()
         contract = bundle.contract
         if not bundle.has_example:  # documentation shows a row that is answered
             contract = contract.model_copy(update={"example": dict(trial.row)})
@@ -216,14 +215,12 @@ class Loader:
             queued=queued,
         )
 
-    def _prove(self, entry: CachedVersion, *, is_serving: bool) -> ProofRecord | None:
-        """See that opening the entry here can do no harm; None when it runs elsewhere anyway.
+    def _prove(self, entry: CachedVersion, *, is_serving: bool) -> ProofRecord:
+        """See that reading and opening the entry here can do no harm.
 
         A server that serves nothing yet has nothing to lose, and starts half a second sooner
         without a proof: only what may have ended the last start is proved then.
         """
-        if self._children is not None and needs_child(VersionFiles(entry.files)):
-            return None
         record = ProofRecord(entry.folder, entry.sha256)
         if not record.is_proved:
             if is_serving or record.is_suspect:
@@ -232,10 +229,10 @@ class Loader:
                 record.begin()
         return record
 
-    def _open_bundle(self, entry: CachedVersion, record: ProofRecord | None) -> Bundle:
-        if record is None:
-            return open_bundle(entry.files, self._children)
+    def _open_bundle(self, entry: CachedVersion, record: ProofRecord) -> Bundle:
         try:
+            if self._children is not None and needs_child(VersionFiles(entry.files)):
+                return open_bundle(entry.files, self._children)  # a child has limits of its own
             call = DaemonCall(lambda: open_bundle(entry.files, self._children), name="open-model")
             return call.result(self._proof.seconds)
         except TimeoutError as error:

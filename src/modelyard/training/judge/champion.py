@@ -16,7 +16,6 @@ from modelyard.registry import RegistryClient
 from modelyard.registry.fetch import fetch
 from modelyard.scoring.bundle import open_bundle
 from modelyard.scoring.child.opening import ChildOptions
-from modelyard.scoring.files import VersionFiles
 from modelyard.scoring.proof import ProofLimits, prove
 from modelyard.training.judge.served import ServedModel
 
@@ -62,10 +61,7 @@ def open_champion(registry: RegistryClient, name: str, alias: str) -> Iterator[C
             folder = opened.enter_context(tempfile.TemporaryDirectory(prefix="modelyard-champion-"))
             files = Path(folder) / "model"
             fetch(registry, version, files)
-            if VersionFiles(
-                files
-            ).is_onnx:  # it comes from outside: a graph may loop, or eat memory
-                prove(files, ProofLimits())
+            prove(files, ProofLimits())  # it comes from outside: it may loop, or eat memory
             bundle = opened.enter_context(open_bundle(files, ChildOptions.offline()))
             champion = Champion(version.version, ServedModel(bundle))
         except ModelyardError as error:
