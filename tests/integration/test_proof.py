@@ -210,7 +210,7 @@ def test_a_version_is_proved_once(make_server: MakeServer, monkeypatch: pytest.M
     version = server.registry.add(1)
     loader.load(version, served).runner.close()
 
-    def must_not_run(*_: object) -> None:
+    def must_not_run(*_: object, **__: object) -> None:
         raise AssertionError("proved twice")
 
     monkeypatch.setattr("modelyard.serving.following.loader.prove", must_not_run)
@@ -224,7 +224,7 @@ def test_a_version_is_proved_once(make_server: MakeServer, monkeypatch: pytest.M
 def test_a_start_with_nothing_to_lose_does_not_wait_for_a_proof(
     make_server: MakeServer, monkeypatch: pytest.MonkeyPatch
 ):
-    def must_not_run(*_: object) -> None:
+    def must_not_run(*_: object, **__: object) -> None:
         raise AssertionError("proved")
 
     monkeypatch.setattr("modelyard.serving.following.loader.prove", must_not_run)

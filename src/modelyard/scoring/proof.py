@@ -52,23 +52,28 @@ class ProofLimits:
         return cls(memory_bytes, settings.child_start_timeout_s)
 
 
-def prove(folder: Path, limits: ProofLimits) -> None:
+def prove(folder: Path, limits: ProofLimits, *, has_children: bool = False) -> None:
     """Read the version in `folder` elsewhere, and try it when it is ONNX; half a second of a core.
 
     On a machine that is busy throughout, what runs only on idle cores may not get far enough:
     then it is tried once more with a small share of a core for sure.
 
+    Args:
+        has_children: graphs whose cost a value decides are only read: children will run them,
+            within limits of their own.
+
     Raises:
         ModelRefusedError: it cannot be served; ModelNotLoadedError when it passed the limits.
     """
+    children = "children" if has_children else "none"
     idle = replace(limits, seconds=min(limits.seconds, _PATIENCE_S))
     try:
-        _try(folder, idle, "idle")
+        _try(folder, idle, "idle", children)
     except ModelNotLoadedError:
-        _try(folder, limits, "low")
+        _try(folder, limits, "low", children)
 
 
-def _try(folder: Path, limits: ProofLimits, priority: str) -> None:
+def _try(folder: Path, limits: ProofLimits, priority: str, children: str) -> None:
     files = os.fspath(folder.resolve())
     lifeline, ours = os.pipe()
     try:
@@ -76,7 +81,7 @@ def _try(folder: Path, limits: ProofLimits, priority: str) -> None:
             confined.command(
                 Confinement(files).to_json(),
                 *("modelyard.scoring.prover", files),
-                *(str(limits.memory_bytes), str(lifeline), priority),
+                *(str(limits.memory_bytes), str(lifeline), priority, children),
             ),
             env=child_environment(),
             cwd="/",

@@ -1,7 +1,7 @@
-"""What `proof.py` starts: it reads a version, tries the example of a graph, says what came of it.
+"""What `proof.py` starts: it reads a version, tries it when it is a graph, says what came of it.
 
 `python -m modelyard.scoring.child.confined … modelyard.scoring.prover FOLDER MEMORY_BYTES LIFELINE
-idle|low`
+idle|low children|none`
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ _MEMORY_WORDS = ("alloc", "memory")  # of onnxruntime and of C++
 _FIX = "If the model is sound and needs more memory, raise SERVING_CHILD_MEMORY_MB."
 
 
-def _try(folder: Path, memory_bytes: int) -> dict[str, str | bool]:
+def _try(folder: Path, memory_bytes: int, children: str) -> dict[str, str | bool]:
     """What is wrong with the version in `folder`; empty when nothing is."""
     try:
-        _use(folder)
+        _use(folder, has_children=children == "children")
     except MemoryError:
         return _out_of_memory("It takes more memory than it may.")
     except ModelyardError as error:
@@ -47,19 +47,16 @@ def _try(folder: Path, memory_bytes: int) -> dict[str, str | bool]:
     return {}
 
 
-def _use(folder: Path) -> None:
-    """Read and open the version, and try its example, as far as the server does that itself."""
+def _use(folder: Path, *, has_children: bool) -> None:
+    """Read the version; open it and let it answer a row too when that is not a child's to do."""
     from modelyard.scoring.bundle import needs_child, open_bundle
     from modelyard.scoring.files import VersionFiles
-    from modelyard.scoring.trial import try_example
 
     files = VersionFiles(folder)
-    if needs_child(files):  # which is a process of its own already
+    if not files.is_onnx or (has_children and needs_child(files)):
         _read(files)
         return
-    bundle = open_bundle(folder, children=None)
-    if bundle.has_example:
-        try_example(bundle.runner, bundle.decoder, bundle.contract)
+    open_bundle(folder, children=None).try_out()
 
 
 def _read(files: VersionFiles) -> None:
@@ -77,13 +74,13 @@ def _out_of_memory(detail: str) -> dict[str, str | bool]:
 
 def main(arguments: list[str]) -> int:
     """Guard, try, say."""
-    folder, memory_bytes, lifeline, priority = arguments
+    folder, memory_bytes, lifeline, priority, children = arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
     die_with_server(int(lifeline))
     yield_to_server(only_idle=priority == "idle")
     limit_memory(int(memory_bytes))
-    outcome = _try(Path(folder), int(memory_bytes))
+    outcome = _try(Path(folder), int(memory_bytes), children)
     sys.stdout.write(json.dumps(outcome) + "\n")
     sys.stdout.flush()
     os._exit(0)  # a call that was given up may still run

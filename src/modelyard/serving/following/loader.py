@@ -224,7 +224,7 @@ class Loader:
         record = ProofRecord(entry.folder, entry.sha256)
         if not record.is_proved:
             if is_serving or record.is_suspect:
-                prove(entry.files, self._proof)
+                prove(entry.files, self._proof, has_children=self._children is not None)
             else:
                 record.begin()
         return record
