@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from onnx import TensorProto, helper
 from skl2onnx import to_onnx
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.decomposition import PCA
@@ -30,7 +31,7 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from modelyard.scoring.onnx.cost import unbounded_cost
-from support.models.graphs import BOUNDED, UNBOUNDED, save
+from support.models.graphs import BOUNDED, UNBOUNDED, model, node, save
 
 ESTIMATORS = [
     LinearRegression(), make_pipeline(StandardScaler(), PCA(2), LogisticRegression()),
@@ -65,3 +66,27 @@ def test_graphs_of_scikit_learn_are_bounded(tmp_path: Path, estimator):
     graph = to_onnx(estimator, rows[:1], target_opset={"": 20, "ai.onnx.ml": 3})
     onnx.save(graph, tmp_path / "model.onnx")
     assert unbounded_cost(tmp_path / "model.onnx") == ""
+
+
+def test_what_a_scan_carries_cannot_grow(tmp_path: Path):
+    """Scans count as bounded for that: else each row might double what the one before left."""
+    body = helper.make_graph(
+        [node("Concat", ["held", "held"], ["twice"], axis=0), node("Identity", ["each"], ["same"])],
+        "body",
+        [
+            helper.make_tensor_value_info(name, TensorProto.DOUBLE, None)
+            for name in ("held", "each")
+        ],
+        [
+            helper.make_tensor_value_info(name, TensorProto.DOUBLE, None)
+            for name in ("twice", "same")
+        ],
+    )
+    made = model(
+        node("Cast", ["amount"], ["is some"], to=TensorProto.BOOL),
+        node("Compress", ["amount", "is some"], ["some"], axis=0),
+        node("Scan", ["some", "amount"], ["grown", "answer"], body=body, num_scan_inputs=1),
+    )
+    session = ort.InferenceSession(save(lambda: made, tmp_path / "model.onnx"))
+    with pytest.raises(Exception, match="Scan node"):
+        session.run(None, {"amount": np.ones(3)})
