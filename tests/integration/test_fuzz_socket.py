@@ -21,7 +21,7 @@ from support.serving_support import ServingProcess, until
 from support.soak import FaultRow, size
 
 SEED = int(os.environ.get("FUZZ_SEED") or 1)
-CASES = size(400, 10_000)
+CASES = size(200, 10_000)
 AT_ONCE = 8
 PATIENCE_S = 120
 pytestmark = pytest.mark.timeout(1800)

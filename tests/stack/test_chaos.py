@@ -166,15 +166,21 @@ def test_every_service_is_broken_at_work_and_nothing_that_was_acknowledged_is_lo
             )
         )  # fmt: skip
     assert lost == []
-    failed = {fault: failed for fault, (_, _, failed) in counts.items() if fault != "gateway"}
-    assert not any(failed.values()), work.traffic.failures[:10]
+    failed = {fault: failed for fault, (_, _, failed) in counts.items() if failed}
+    failed.pop("gateway", None)  # which has no second
+    # an answer that a server had begun to send when it died is broken off
+    assert failed.pop("serving", 0) <= len(recoveries["serving"]), work.traffic.failures[:10]
+    assert not failed, work.traffic.failures[:10]
 
 
 @pytest.mark.skipif(not SOAK, reason="tests/integration/test_child_faults.py is its small form")
 def test_the_process_of_a_model_is_killed_and_only_what_it_worked_on_fails(
     working: tuple[Stack, list[str]], tell: Callable[[FaultRow], None]
 ) -> None:
-    """Python code runs in a process of its own; a request that it ended with is answered 502."""
+    """Python code runs in a process of its own; a request that it ended with is answered 502.
+
+    Those that wait for the next one are answered by it, or 504 where that takes too long.
+    """
     stack, _ = working
     traffic(stack, "--off")
     serve_numbered(stack, register_slow(stack))
@@ -188,16 +194,18 @@ def test_the_process_of_a_model_is_killed_and_only_what_it_worked_on_fails(
             kill(stack, "child", turn)
             wait_for("predictions", lambda: predicts(stack))
             recoveries.append(time.monotonic() - begin)
-    wrong = [fault for fault in asked_for.failures if not fault.startswith(("502 ", "503 "))]
+    wrong = [
+        fault for fault in asked_for.failures if not fault.startswith(("502 ", "503 ", "504 "))
+    ]
     tell(
         FaultRow(
             "kill -9 of a model's process", turns, len(wrong),
             f"{len(asked_for.answered)} predictions", recoveries,
-            f"{len(asked_for.failures)} that it worked on were answered 502 or 503",
+            f"{len(asked_for.failures)} that met it, or waited for the next, got 502 to 504",
         )
     )  # fmt: skip
     assert wrong == []
-    assert len(asked_for.failures) <= 20 * turns
+    assert len(asked_for.failures) < len(asked_for.answered)
 
 
 def quick_row(index: int) -> Row:
