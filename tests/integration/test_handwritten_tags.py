@@ -84,6 +84,7 @@ def test_a_record_that_is_true_may_hold_more_than_we_know(
 ):
     later = {**TRUE, "moved_from": "2", "moved_to": "3", "passed_over": ["1"], "mood": "fine"}
     registry.set_model_tag(model, "modelyard.promotion.champion.9", json.dumps(later))
+    registry.set_alias(model, "champion", "3")
     moves = json.loads(commands_for(mlflow_url, model)("history", "--json").stdout)
     assert [(move["moved_to"], move["who"]) for move in moves] == [
         ("1", "ann"), ("2", "ann"), ("3", "eve"),

@@ -22,8 +22,8 @@ from modelyard.errors import ConfigError
 from modelyard.registry import ModelVersion
 from modelyard.registry.lookup import find_aliased, find_model, find_version
 from modelyard.registry.manifest import DIGEST_TAG
-from modelyard.registry.moves import Action, AliasMove, moves_of
-from modelyard.registry.promotion import promote, rollback
+from modelyard.registry.moves import Action, AliasMove
+from modelyard.registry.promotion import notice, promote, rollback
 from modelyard.registry.uri import check_alias
 from modelyard.registry.verdict import CHAMPION_TAG, NO_CHAMPION, VERDICT_TAG
 from modelyard.settings import CommandSettings, read_settings
@@ -103,13 +103,12 @@ def rollback_version(
 def history(
     alias: AliasOption = CHAMPION, model: ModelOption = None, as_json: JsonOption = False
 ) -> None:
-    """List every recorded move of an alias, oldest first."""
+    """List every move of an alias, oldest first; also those that other tools made."""
     check_alias(alias)
     with open_registry(model) as (registry, name):
-        registered = find_model(registry, name)
-    moves = moves_of(registered, alias)
-    if not moves:
-        find_aliased(registered, alias)
+        moves = notice(registry, name, alias, _user())
+        if not moves:
+            find_aliased(find_model(registry, name), alias)
     if as_json:
         show_json([asdict(move) for move in moves])
         return
@@ -124,7 +123,7 @@ def history(
             {
                 "when (UTC)": format_time(move.at),
                 "from": move.moved_from or "-",
-                "to": move.moved_to,
+                "to": move.moved_to or "-",
                 "how": ", ".join(how),
                 "who": move.who,
                 "why": move.why,

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import typer
 
-from modelyard.cli.connection import JsonOption, ModelOption, open_registry
+from modelyard.cli.connection import CHAMPION, JsonOption, ModelOption, open_registry
 from modelyard.cli.output import format_time, show_fields, show_json
 from modelyard.cli.replicas import ServerStatus, ask_replicas, ask_server, disagreement
 from modelyard.errors import RegistryError, RegistryNotFoundError
 from modelyard.registry import RegisteredModel
 from modelyard.registry.lookup import TRAIN_FIRST, EmptyRegistryError, find_model
-from modelyard.registry.moves import last_move
+from modelyard.registry.moves import Action, AliasMove, aliases_on_record
+from modelyard.registry.promotion import notice
 from modelyard.settings import CommandSettings, read_settings
 from modelyard.traffic.report import Report, ask_traffic
 
 
 @dataclass(frozen=True)
 class _StackStatus:
-    """What was found; `model` is None while the registry does not answer: `trouble` says why."""
+    """What was found; `model` is None while the registry does not answer: `trouble` says why.
+
+    `moves` are the last ones, by alias.
+    """
 
     settings: CommandSettings
     name: str
     model: RegisteredModel | None
     trouble: RegistryError | None
+    moves: Mapping[str, AliasMove]
     server: ServerStatus
     replicas: Sequence[ServerStatus]
     traffic: Report | None
@@ -63,9 +68,13 @@ def status(model: ModelOption = None, as_json: JsonOption = False) -> None:
 def _ask_stack(model: str | None) -> _StackStatus:
     settings = read_settings(CommandSettings)
     name, found, trouble = model or settings.model_name, None, None
+    moves: dict[str, AliasMove] = {}
     try:
         with open_registry(model) as (registry, name):
             found = find_model(registry, name)
+            for alias in {*found.aliases, *aliases_on_record(found)}:
+                if known := notice(registry, name, alias, settings.modelyard_user):
+                    moves[alias] = known[-1]
     except EmptyRegistryError:
         found = RegisteredModel(name, {}, {})
     except RegistryNotFoundError:
@@ -77,6 +86,7 @@ def _ask_stack(model: str | None) -> _StackStatus:
         name,
         found,
         trouble,
+        moves,
         server=ask_server(settings.serving_url),
         replicas=ask_replicas(settings.replica_hosts),
         traffic=ask_traffic(settings.traffic_url) if settings.traffic_url else None,
@@ -102,12 +112,14 @@ def _aliases(found: _StackStatus) -> dict[str, str]:
     if found.model is None:
         return {"aliases": f"unknown: {found.trouble.detail if found.trouble else ''}"}
     fields = {}
-    for alias, version in sorted(found.model.aliases.items()):
-        move = last_move(found.model, alias)
-        if move is None or move.moved_to != version:
-            text = f"version {version} (not moved by modelyard: nothing is on record)"
+    for alias, move in sorted(found.moves.items()):
+        if alias not in found.model.aliases and alias != CHAMPION:
+            continue  # it was removed, and nothing is amiss
+        place = f"version {move.moved_to}" if move.moved_to else "not set"
+        if move.action is Action.OBSERVED:
+            text = f"{place}: {move.why}"
         else:
             why = f": {move.why}" if move.why else ""
-            text = f"version {version} since {format_time(move.at)} UTC, by {move.who}{why}"
+            text = f"{place} since {format_time(move.at)} UTC, by {move.who}{why}"
         fields[f"@{alias}"] = text
     return fields or {"aliases": f"none; {TRAIN_FIRST}"}

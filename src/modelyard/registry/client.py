@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path, PurePosixPath
 from time import monotonic
 from typing import Any, Self
@@ -155,6 +155,13 @@ class RegistryClient(AbstractContextManager["RegistryClient"]):
     def set_model_tag(self, name: str, key: str, value: str) -> None:
         """Set one tag of a registered model."""
         self._post("registered-models/set-tag", name=name, key=key, value=value)
+
+    def delete_model_tag(self, name: str, key: str) -> None:
+        """Remove one tag of a registered model; nothing happens where it has none of this key."""
+        with suppress(RegistryNotFoundError):
+            self._answer(
+                "DELETE", f"{API}/registered-models/delete-tag", json={"name": name, "key": key}
+            )
 
     # -- files ---------------------------------------------------------------------------------
 

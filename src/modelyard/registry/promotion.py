@@ -1,9 +1,10 @@
 """Moves an alias and records who moved it, when and why.
 
-Each move adds a tag of its own to the registered model; no tag is ever rewritten. The record is
-written after the move, so every entry is true. If writing it fails, running the command again
-writes it. MLflow has no compare-and-set for aliases: reading the alias right before and right after
-the move finds what others did in between, and the error says so.
+Each move adds a tag of its own to the registered model; no tag is ever rewritten. Commands move an
+alias one after the other (`turns.py`), and each first puts on record what another tool has moved
+since. The record is written after the move, so every entry is true; where a command dies in
+between, the next one writes it. MLflow has no compare-and-set for aliases: reading the alias right
+after the move finds what another tool did at the same moment, and the error says so.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from modelyard.errors import (
     PromotionConflictError,
     RegistryError,
     RegistryNotFoundError,
+    RegistryUnavailableError,
 )
 from modelyard.registry.client import RegistryClient
 from modelyard.registry.lookup import find_aliased, find_model, find_version
@@ -28,9 +30,11 @@ from modelyard.registry.moves import (
     last_move,
     moves_of,
     now_after,
+    unrecorded_move,
     versions_before,
 )
 from modelyard.registry.records import RegisteredModel
+from modelyard.registry.turns import Turn
 from modelyard.registry.verdict import SENTENCE_TAG, VERDICT_TAG, VerdictWord
 
 _READY = "READY"
@@ -47,7 +51,7 @@ def promote(
     expected: str | None = None,
     force: bool = False,
 ) -> AliasMove | None:
-    """Point `alias` to `version`; None when it already does, and the move is on record.
+    """Point `alias` to `version`; None when it already does.
 
     Args:
         expected: the version that the alias has to point to now, empty for none; None accepts any.
@@ -58,7 +62,7 @@ def promote(
         RegistryError: the version is not ready.
         GateRefusedError: the gate refused it, and `force` is not set.
         PromotionConflictError: the alias is not where it was expected; says who moved it.
-        AliasOvertakenError: the move is done and on record, and someone else moved the alias again
+        AliasOvertakenError: the move is done and on record, and another tool moved the alias again
             at the same moment.
     """
     target = find_version(registry, name, version)
@@ -76,7 +80,14 @@ def promote(
             "--force --why …",
         )
     draft = AliasMove(alias, "", target.version, "", who, why, forced=refused)
-    return _move(registry, name, draft, expected)
+    with Turn(registry, name, alias) as turn:
+        known = _complete(registry, turn, alias, who)
+        current = turn.model.aliases.get(alias, "")
+        if current == target.version:
+            return None
+        if expected not in (None, current):
+            raise _conflict(registry, name, alias, f"expected {_place(expected)}")
+        return _move(registry, turn, known, replace(draft, moved_from=current))
 
 
 def rollback(
@@ -88,8 +99,9 @@ def rollback(
     why: str,
     expected: str | None = None,
 ) -> AliasMove:
-    """Point `alias` to its previous version; called again, to the one before that.
+    """Point `alias` to where it was before; called again, to the version before that.
 
+    A move that another tool made is taken back like any other, also the removal of the alias.
     Versions that are gone or not ready are skipped, on record. A version that the gate had refused
     is not skipped, and the move says so.
 
@@ -97,64 +109,102 @@ def rollback(
         expected: the version to go back from; None accepts any.
 
     Raises:
-        RegistryNotFoundError: the alias is not set, or its record has no earlier version.
+        RegistryNotFoundError: the alias was never set, or its record has no earlier version.
         PromotionConflictError, AliasOvertakenError: as `promote`.
     """
     model = find_model(registry, name)
-    current = find_aliased(model, alias)
-    if expected not in (None, current):
-        raise _conflict(model, alias, f"expected version {expected}")
-    ready = {v.version: v.tags for v in registry.versions(name) if v.status == _READY}
-    earlier = list(versions_before(moves_of(model, alias), current))
-    before = next((number for number in earlier if number in ready), None)
-    if before is None:
-        raise RegistryNotFoundError(
-            f"No earlier version of {name}@{alias} is on record; it is at version {current}.",
-            fix="Choose one (modelyard versions) and promote it: modelyard promote VERSION --why …",
+    if not moves_of(model, alias):
+        find_aliased(model, alias)
+    with Turn(registry, name, alias) as turn:
+        known = _complete(registry, turn, alias, who)
+        current = turn.model.aliases.get(alias, "")
+        if expected not in (None, current):
+            raise _conflict(registry, name, alias, f"expected version {expected}")
+        ready = {v.version: v.tags for v in registry.versions(name) if v.status == _READY}
+        earlier = list(versions_before(known))
+        before = next((number for number in earlier if number in ready), None)
+        if before is None:
+            raise RegistryNotFoundError(
+                f"No earlier version of {name}@{alias} is on record; it is at {_place(current)}.",
+                fix="Choose one (modelyard versions) and promote it: modelyard promote VERSION "
+                "--why …",
+            )
+        refused = ready[before].get(VERDICT_TAG) == VerdictWord.REFUSED
+        passed_over = tuple(dict.fromkeys(earlier[: earlier.index(before)]))
+        draft = AliasMove(
+            alias, current, before, "", who, why, Action.ROLLBACK, refused, passed_over
         )
-    refused = ready[before].get(VERDICT_TAG) == VerdictWord.REFUSED
-    passed_over = tuple(dict.fromkeys(earlier[: earlier.index(before)]))
-    draft = AliasMove(alias, "", before, "", who, why, Action.ROLLBACK, refused, passed_over)
-    moved = _move(registry, name, draft, current)
-    if moved is None:  # another rollback came first
-        raise _conflict(registry.registered_model(name), alias, f"expected version {current}")
-    return moved
+        return _move(registry, turn, known, draft)
+
+
+def notice(registry: RegistryClient, name: str, alias: str, who: str) -> list[AliasMove]:
+    """Every move of `alias`; one that is not on record yet is written there, as noticed by `who`.
+
+    A registry that cannot be written to now costs the record, and not the answer.
+
+    Raises:
+        RegistryError: the registry cannot be read.
+    """
+    model = find_model(registry, name)
+    moves = moves_of(model, alias)
+    missing = unrecorded_move(model, moves, alias, who)
+    if missing is None:
+        return moves
+    try:
+        with Turn(registry, name, alias) as turn:
+            return _complete(registry, turn, alias, who)
+    except RegistryError:
+        return [*moves, missing]
+
+
+def _complete(
+    registry: RegistryClient, turn: Turn, alias: str, who: str, model: RegisteredModel | None = None
+) -> list[AliasMove]:
+    """Every move of `alias`, after the one that was not on record was put there."""
+    model = model or turn.model
+    moves = moves_of(model, alias)
+    missing = unrecorded_move(model, moves, alias, who)
+    if missing is None:
+        return moves
+    for begun in turn.left:  # by a command that died before it recorded it
+        if begun.alias == alias and begun.moved_to == missing.moved_to:
+            missing = replace(begun, moved_from=missing.moved_from, at=missing.at)
+    append_move(registry, model.name, missing)
+    return [*moves, missing]
 
 
 def _move(
-    registry: RegistryClient, name: str, draft: AliasMove, expected: str | None
-) -> AliasMove | None:
-    """Do the move `draft`, filling in `moved_from` and `at`; None when it is already done."""
-    alias, version = draft.alias, draft.moved_to
-    before = registry.registered_model(name)
-    current = before.aliases.get(alias, "")
-    known = moves_of(before, alias)
-    if current == version and known and known[-1].moved_to == version:
-        return None
-    if current == version:  # moved by another tool, or before its record could be written
-        moved_from = known[-1].moved_to if known else ""
-    else:
-        if expected not in (None, current):
-            raise _conflict(before, alias, f"expected {_place(expected)}")
-        _set_alias(registry, before, alias, version, expected)
-        moved_from = current
-    move = _record(registry, name, known, replace(draft, moved_from=moved_from))
+    registry: RegistryClient, turn: Turn, known: Sequence[AliasMove], move: AliasMove
+) -> AliasMove:
+    """Do `move`, and record it."""
+    name, alias, version = turn.model.name, move.alias, move.moved_to
+    move = replace(move, at=now_after(known).isoformat())
+    turn.begin(move)
+    try:
+        _set_alias(registry, turn.model, alias, version)
+    except RegistryUnavailableError:
+        turn.keep()  # it may have been done
+        raise
+    try:
+        append_move(registry, name, move)
+    except RegistryError as error:
+        turn.keep()
+        raise type(error)(
+            f"{name}@{alias} is version {version} now, and this is not on record yet: "
+            f"{error.detail}",
+            fix=f"Write the record: modelyard promote {version} --why …",
+        ) from error
     after = registry.registered_model(name)
     if after.aliases.get(alias, "") != version:
+        _complete(registry, turn, alias, move.who, after)
         raise _conflict(
-            after, alias, f"it was moved on right after your move to version {version}, which is "
-            "on record", AliasOvertakenError,
+            registry, name, alias, f"it was moved on right after your move to version {version}, "
+            "which is on record", AliasOvertakenError,
         )  # fmt: skip
     return move
 
 
-def _set_alias(
-    registry: RegistryClient,
-    before: RegisteredModel,
-    alias: str,
-    version: str,
-    expected: str | None,
-) -> None:
+def _set_alias(registry: RegistryClient, before: RegisteredModel, alias: str, version: str) -> None:
     try:
         registry.set_alias(before.name, alias, version)
     except RegistryError:
@@ -162,36 +212,17 @@ def _set_alias(
         now = registry.registered_model(before.name)
         if alias in before.aliases or alias not in now.aliases:
             raise
-        if expected is not None:
-            raise _conflict(now, alias, f"expected {_place(expected)}") from None
         registry.set_alias(before.name, alias, version)
 
 
-def _record(
-    registry: RegistryClient, name: str, known: Sequence[AliasMove], move: AliasMove
-) -> AliasMove:
-    try:
-        moves = moves_of(registry.registered_model(name), move.alias)
-        if between := [other for other in moves if other not in known]:
-            # someone else moved the alias in between: it came from there
-            move = replace(move, moved_from=between[-1].moved_to)
-        move = replace(move, at=now_after(moves).isoformat())
-        append_move(registry, name, move)
-    except RegistryError as error:
-        raise type(error)(
-            f"{name}@{move.alias} is version {move.moved_to} now, and this is not on record yet: "
-            f"{error.detail}",
-            fix=f"Write the record: modelyard promote {move.moved_to} --why …",
-        ) from error
-    return move
-
-
 def _conflict(
-    model: RegisteredModel,
+    registry: RegistryClient,
+    name: str,
     alias: str,
     reason: str,
     kind: type[PromotionConflictError] = PromotionConflictError,
 ) -> PromotionConflictError:
+    model = registry.registered_model(name)
     current = model.aliases.get(alias, "")
     last = last_move(model, alias)
     by = ""
