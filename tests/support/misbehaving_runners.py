@@ -14,8 +14,8 @@ class Wrapped:
     def __init__(self, runner):
         self.runner = runner
 
-    def predict(self, columns):
-        return self.runner.predict(columns)
+    def predict(self, columns, call=None):
+        return self.runner.predict(columns, call)
 
     def close(self):
         self.runner.close()
@@ -26,9 +26,9 @@ class Counting(Wrapped):
         super().__init__(runner)
         self.rows: list[int] = []
 
-    def predict(self, columns):
+    def predict(self, columns, call=None):
         self.rows.append(len(columns["amount"]))
-        return super().predict(columns)
+        return super().predict(columns, call)
 
 
 class Allergic(Wrapped):
@@ -36,10 +36,10 @@ class Allergic(Wrapped):
         super().__init__(runner)
         self.amount = amount
 
-    def predict(self, columns):
+    def predict(self, columns, call=None):
         if self.amount in columns["amount"]:
             raise RunnerError("secret reason")
-        return super().predict(columns)
+        return super().predict(columns, call)
 
 
 class Blocking(Wrapped):
@@ -47,10 +47,10 @@ class Blocking(Wrapped):
         super().__init__(runner)
         self.release, self.entered, self.closed = release, threading.Event(), threading.Event()
 
-    def predict(self, columns):
+    def predict(self, columns, call=None):
         self.entered.set()
         self.release.wait(10)
-        return super().predict(columns)
+        return super().predict(columns, call)
 
     def close(self):
         super().close()

@@ -6,6 +6,7 @@ waiting (`QueuedRunner`).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -28,6 +29,37 @@ class RunnerAbsentError(RunnerError):
     """Nothing runs the model at the moment; this call never reached it."""
 
 
+class GivenUpError(RunnerError):
+    """Nobody waits for this call any more, and it has stopped."""
+
+
+class Call:
+    """One call of a model, which can be given up from another thread while it is under way."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._is_given_up = False
+        self._end: Callable[[], None] = lambda: None
+
+    def give_up(self) -> None:
+        """Nobody waits for it any more: it ends as soon as what runs it can."""
+        with self._lock:
+            self._is_given_up = True
+            end = self._end
+        end()
+
+    def check(self) -> None:
+        """Between two parts of it: raise GivenUpError when nobody waits for the next one."""
+        if self._is_given_up:
+            raise GivenUpError("nobody waits for this call any more")
+
+    def on_give_up(self, end: Callable[[], None]) -> None:
+        """From now on, call `end` when it is given up; raises GivenUpError when it was already."""
+        with self._lock:
+            self._end = end
+        self.check()
+
+
 class Runner(Protocol):
     """One loaded model version; `predict` may be called from several threads."""
 
@@ -35,15 +67,19 @@ class Runner(Protocol):
     def description(self) -> str:
         """What runs the model, for `/model`."""
 
-    def predict(self, columns: Mapping[str, Column]) -> Predictions:
+    def predict(self, columns: Mapping[str, Column], call: Call | None = None) -> Predictions:
         """One prediction a row: shape `[n]`, or `[n, classes]` for class probabilities.
 
+        Args:
+            columns: one for each feature.
+            call: ends this early when it is given up.
+
         Raises:
-            RunnerError: the model failed on these columns.
+            RunnerError: the model failed on these columns; GivenUpError when `call` was given up.
         """
 
     def interrupt(self) -> None:
-        """End the calls that are under way in this process: they raise RunnerError."""
+        """End what is under way in this process without a `Call`: it raises RunnerError."""
 
     def close(self) -> None:
         """Give everything back; no call is under way when this is called."""

@@ -53,6 +53,10 @@ def rows(*amounts: float):
     return DECODER.rows([ROW | {"amount": a} for a in amounts])
 
 
+def ask(queue: _Queue, table: Any) -> asyncio.Future[Any]:
+    return queue.add(table).predictions
+
+
 def run(model: Model, work: Callable[[_Queue], Awaitable[None]]) -> list[int]:
     """Do `work` with a queue; the rows of each call."""
     observed: list[int] = []
@@ -68,7 +72,7 @@ def test_while_idle_a_request_is_asked_at_once():
     model = Model()
 
     async def work(queue: _Queue) -> None:
-        future = queue.add(rows(1))
+        future = ask(queue, rows(1))
         assert model.batches == [[1]]
         model.answer()
         assert (await future).tolist() == [1]
@@ -80,8 +84,8 @@ def test_while_busy_requests_are_collected_and_each_gets_its_own():
     model = Model()
 
     async def work(queue: _Queue) -> None:
-        futures = [queue.add(rows(0)), queue.add(rows(1, 2)), queue.add(DECODER.columns(rows(3))),
-                   queue.add(rows(4))]  # fmt: skip
+        tables = [rows(0), rows(1, 2), DECODER.columns(rows(3)), rows(4)]
+        futures = [ask(queue, table) for table in tables]
         model.answer()
         assert model.batches == [[0], [1, 2, 3, 4]]
         model.answer()
@@ -94,9 +98,9 @@ def test_a_batch_has_no_more_rows_than_the_runner_takes():
     model = Model(batch_rows=3)
 
     async def work(queue: _Queue) -> None:
-        queue.add(rows(0))
+        ask(queue, rows(0))
         for amounts in [(1, 2), (3,), (4, 5), (6, 7, 8, 9)]:
-            queue.add(rows(*amounts))
+            ask(queue, rows(*amounts))
         for _ in range(4):
             model.answer()
         assert model.batches == [[0], [1, 2, 3], [4, 5], [6, 7, 8, 9]]
@@ -109,7 +113,7 @@ def test_two_children_are_both_asked():
 
     async def work(queue: _Queue) -> None:
         for n in range(3):
-            queue.add(rows(n))
+            ask(queue, rows(n))
         assert model.batches == [[0], [1]]
 
     run(model, work)
@@ -119,21 +123,21 @@ def test_where_many_ask_a_batch_waits_for_those_who_were_just_answered_but_not_f
     model = Model()
 
     async def work(queue: _Queue) -> None:
-        queue.add(rows(0))
+        ask(queue, rows(0))
         for n in range(1, 11):
-            queue.add(rows(n))
+            ask(queue, rows(n))
         model.answer()  # ten were waiting, and one will be back
         assert model.batches == [[0]]
-        queue.add(rows(11))
+        ask(queue, rows(11))
         assert model.batches[1:] == [list(range(1, 12))]
         queue._last_call_s = 60.0
         model.answer()
-        queue.add(rows(12))
+        ask(queue, rows(12))
         assert model.batches[2:] == []  # eleven are expected
         await asyncio.sleep(_LONGEST_WAIT_S * 4)
         assert model.batches[2:] == [[12]]
         model.answer()
-        queue.add(rows(13))  # the last one was alone: nobody to wait for
+        ask(queue, rows(13))  # the last one was alone: nobody to wait for
         assert model.batches[3:] == [[13]]
 
     run(model, work)
@@ -143,8 +147,8 @@ def test_whoever_has_gone_is_not_asked_for():
     model = Model()
 
     async def work(queue: _Queue) -> None:
-        queue.add(rows(0))
-        gone, stays = queue.add(rows(1)), queue.add(rows(2))
+        ask(queue, rows(0))
+        gone, stays = ask(queue, rows(1)), ask(queue, rows(2))
         gone.cancel()
         model.answer()
         assert model.batches[1:] == [[2]]
@@ -158,8 +162,8 @@ def test_an_error_of_the_model_is_traced_to_the_request_that_causes_it():
     model = Model()
 
     async def work(queue: _Queue) -> None:
-        queue.add(rows(0))
-        futures = [queue.add(rows(n)) for n in (1, 2, 3)]
+        ask(queue, rows(0))
+        futures = [ask(queue, rows(n)) for n in (1, 2, 3)]
         model.answer()
         model.answer(RunnerError("one of them"))
         for n in (1, 2, 3):
@@ -178,8 +182,8 @@ def test_a_call_that_ended_its_process_is_not_made_again():
     model = Model()
 
     async def work(queue: _Queue) -> None:
-        queue.add(rows(0))
-        futures = [queue.add(rows(n)) for n in (1, 2)]
+        ask(queue, rows(0))
+        futures = [ask(queue, rows(n)) for n in (1, 2)]
         later = asyncio.Future()
         model.answer()
         model.answer(RunnerLostError("it is gone"))
@@ -196,14 +200,14 @@ def test_when_nothing_runs_the_model_everybody_is_told():
     model = Model(children=0)
 
     async def work(queue: _Queue) -> None:
-        waiting = queue.add(rows(0))
+        waiting = ask(queue, rows(0))
         assert not waiting.done()
         model.is_absent = True
         model.wake()
         with pytest.raises(RunnerAbsentError):
             await waiting
         with pytest.raises(RunnerAbsentError):
-            await queue.add(rows(1))
+            await ask(queue, rows(1))
 
     run(model, work)
 
@@ -228,8 +232,8 @@ def test_a_call_that_cannot_be_made_costs_only_the_request_that_causes_it(has_be
     model = FaultyModel(has_begun=has_begun)
 
     async def work(queue: _Queue) -> None:
-        queue.add(rows(0))
-        futures = [queue.add(rows(n)) for n in (1, 2, 3)]
+        ask(queue, rows(0))
+        futures = [ask(queue, rows(n)) for n in (1, 2, 3)]
         for _ in range(10):
             if model.asked:
                 model.answer()
@@ -253,8 +257,8 @@ def test_a_count_that_fails_costs_only_the_request_that_causes_it():
 
     async def main() -> None:
         queue = _Queue(model, DECODER, observe)
-        queue.add(rows(0))
-        futures = [queue.add(rows(n)) for n in (1, 2)]
+        ask(queue, rows(0))
+        futures = [ask(queue, rows(n)) for n in (1, 2)]
         model.answer()
         with pytest.raises(ArithmeticError):
             await futures[0]
@@ -268,8 +272,8 @@ def test_a_table_that_cannot_be_joined_fails_alone():
     model = Model()
 
     async def work(queue: _Queue) -> None:
-        queue.add(rows(0))
-        futures = [queue.add(table) for table in (rows(1), {"amount": np.ones(1)}, rows(3))]
+        ask(queue, rows(0))
+        futures = [ask(queue, table) for table in (rows(1), {"amount": np.ones(1)}, rows(3))]
         for _ in range(10):
             if model.asked:
                 model.answer()
@@ -277,5 +281,24 @@ def test_a_table_that_cannot_be_joined_fails_alone():
         assert (await futures[0]).tolist() == [1]
         assert (await futures[1]).tolist() == [1]  # alone it is what the model makes of it
         assert (await futures[2]).tolist() == [3]
+
+    run(model, work)
+
+
+def test_what_was_given_up_while_it_waited_is_not_kept_and_what_is_asked_says_when_it_ends():
+    model = Model()
+
+    async def work(queue: _Queue) -> None:
+        asked, *waiting = [queue.add(rows(n)) for n in range(5)]
+        for request in (asked, *waiting):
+            request.predictions.cancel()
+        await asyncio.sleep(0)
+        assert not queue._waiting
+        assert [request.call for request in waiting] == [None] * 4
+        assert asked.call is not None
+        assert not asked.call.done()
+        model.answer()
+        assert asked.call.done()
+        assert model.batches == [[0]]
 
     run(model, work)

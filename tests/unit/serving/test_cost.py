@@ -97,6 +97,64 @@ def csv_rows(kib: int) -> Body:
     return "/invocations", CSV, b"amount,hour\n" + b"1,2\n" * (kib * 256)
 
 
+def csv_with_long_numbers(kib: int) -> Body:
+    """Digits that a pattern could share out among its parts in many ways."""
+    return "/invocations", CSV, b"amount\n" + b"9" * (kib * 1000) + b"x\n"
+
+
+def csv_with_empty_cells(kib: int) -> Body:
+    return "/invocations", CSV, b"amount,hour\n" + b",\n" * (kib * 500)
+
+
+def rows_without_values(kib: int) -> Body:
+    return "/predict", JSON, b"[" + b"{}," * (kib * 340) + b"{}]"
+
+
+def columnar_with_objects(kib: int) -> Body:
+    return "/predict", JSON, b'{"columns":{"amount":[' + b"{}," * (kib * 340) + b"{}]}}"
+
+
+def columnar_with_lists(kib: int) -> Body:
+    return "/predict", JSON, b'{"columns":{"amount":[' + b"[1]," * (kib * 250) + b"[1]]}}"
+
+
+def deep_nesting(kib: int) -> Body:
+    return "/predict", JSON, b"[" * (kib * 512) + b"]" * (kib * 512)
+
+
+def unicode_escapes(kib: int) -> Body:
+    text = b"\\u0061" * (kib * 170)
+    return "/predict", JSON, b'{"merchant_category":"' + text + b'"}'
+
+
+def one_long_number(kib: int) -> Body:
+    return "/predict", JSON, b'{"amount":' + b"9" * (kib * 1000) + b"}"
+
+
+def split_of_short_rows(kib: int) -> Body:
+    rows = b"[1]," * (kib * 250)
+    value = b'{"columns":["amount"],"data":[' + rows + b"[1]]}"
+    return "/invocations", JSON, b'{"dataframe_split":' + value + b"}"
+
+
+def infer_values(kib: int) -> Body:
+    count = kib * 250
+    head = b'{"inputs":[{"name":"amount","datatype":"FP64","shape":[%d],"data":[' % count
+    return f"/v2/models/{NAME}/infer", JSON, head + b",".join([b"1e9"] * count) + b"]}]}"
+
+
+def infer_binary_texts(kib: int) -> Body:
+    count = kib * 200
+    size = {"binary_data_size": 5 * count}
+    tensor = {"name": "merchant_category", "datatype": "BYTES", "shape": [count]}
+    head = json.dumps({"inputs": [tensor | {"parameters": size}]}).encode()
+    binary = {
+        b"content-type": b"application/octet-stream",
+        b"inference-header-content-length": b"%d" % len(head),
+    }
+    return f"/v2/models/{NAME}/infer", binary, head + struct.pack("<i1s", 1, b"a") * count
+
+
 def columnar(kib: int) -> Body:
     lists = {name: [value] * (kib * 30) for name, value in ROW.items()}
     return "/predict", JSON, json.dumps({"columns": lists}).encode()
@@ -140,7 +198,9 @@ BODIES: list[Callable[[int], Body]] = [
     deltas_of_one_dictionary, records_with_keys_of_their_own, records_with_one_key_each,
     split_with_many_columns, csv_with_many_columns, csv_rows, columnar,
     columnar_with_unknown_names, rows_with_unknown_names, one_name_again_and_again, nested_lists,
-    infer_inputs, infer_dimensions, infer_outputs,
+    infer_inputs, infer_dimensions, infer_outputs, csv_with_long_numbers, csv_with_empty_cells,
+    rows_without_values, columnar_with_objects, columnar_with_lists, deep_nesting, unicode_escapes,
+    one_long_number, split_of_short_rows, infer_values, infer_binary_texts,
 ]  # fmt: skip
 
 
@@ -211,7 +271,9 @@ def test_twice_the_body_costs_at_most_two_and_a_half_times_as_much(spec: ModelSp
 @pytest.mark.parametrize("make", BODIES, ids=lambda make: make.__name__)
 def test_memory_is_a_small_multiple_of_the_body(spec: ModelSpec, make):
     body = make(256)
-    assert held_bytes(spec, body) < 64 * len(body[2])
+    # two bytes make a row of CSV, as far as `max_rows` lets them: here it is a million
+    most = 128 if make is csv_with_empty_cells else 64
+    assert held_bytes(spec, body) < most * len(body[2])
 
 
 def test_the_streams_are_ones_that_the_reader_takes():

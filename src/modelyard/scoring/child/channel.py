@@ -52,9 +52,9 @@ class Channel:
 
     def ask(self, question: wire.Ask, limit_s: float, done: AnswerCallback) -> None:
         """Ask the idle child; `done` gets what it answers, within `limit_s` seconds."""
+        self._unsent = memoryview(wire.frame(question))  # before anything waits: it may raise
         self._done = done
         self._timer = self._loop.call_later(limit_s, self._overdue, limit_s)
-        self._unsent = memoryview(wire.frame(question))
         self._send()
 
     def retire(self) -> None:

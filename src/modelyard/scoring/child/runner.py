@@ -18,7 +18,7 @@ from modelyard.scoring.child.pool import ChildPool
 from modelyard.scoring.child.process import ChildProcess, predictions
 from modelyard.scoring.child.supervision import Pace
 from modelyard.scoring.column import Column
-from modelyard.scoring.runner import Predictions, RunnerError, RunnerLostError
+from modelyard.scoring.runner import Call, Predictions, RunnerError, RunnerLostError
 
 _LARGEST_PART_ROWS = 8192
 _FULL_SHARE = 0.9
@@ -102,16 +102,19 @@ class ChildRunner:
 
     # -- for threads -----------------------------------------------------------------------------
 
-    def predict(self, columns: Mapping[str, Column]) -> Predictions:
+    def predict(self, columns: Mapping[str, Column], call: Call | None = None) -> Predictions:
         """One prediction a row, blocking; many rows go in parts, between which others get a turn.
 
         Raises:
-            RunnerError: the model failed; RunnerLostError when its process ended over it.
+            RunnerError: the model failed; RunnerLostError when its process ended over it;
+                GivenUpError between two parts of a `call` that was given up.
         """
         rows = len(columns[self._names[0]])
         parts: list[Predictions] = []
         start = 0
         while start < rows:
+            if call is not None:
+                call.check()
             end = start + self._pace.rows(_LARGEST_PART_ROWS)
             parts.append(self._predict_part({n: columns[n][start:end] for n in self._names}))
             start = end
@@ -168,6 +171,8 @@ class ChildRunner:
                 result = self._predictions_of(child, answer, rows, perf_counter() - started)
             except RunnerError as error:
                 done(error)
+            except Exception as error:  # noqa: BLE001 - whatever a child answers, its batch ends
+                done(RunnerError(f"the answer cannot be read: {type(error).__name__}"))
             else:
                 done(result)
 

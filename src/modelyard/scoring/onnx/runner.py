@@ -24,7 +24,7 @@ from modelyard.scoring.onnx.graph import (
     derive_output,
     plan_inputs,
 )
-from modelyard.scoring.runner import Predictions, RunnerError
+from modelyard.scoring.runner import Call, Predictions, RunnerError
 
 _ERRORS_ONLY = 3
 _SLICE_ROWS = 8192
@@ -102,23 +102,30 @@ class OnnxRunner:
         """What runs the model."""
         return f"onnxruntime {ort.__version__}"
 
-    def predict(self, columns: Mapping[str, Column]) -> Predictions:
-        """One prediction a row; raises RunnerError when the graph fails."""
+    def predict(self, columns: Mapping[str, Column], call: Call | None = None) -> Predictions:
+        """One prediction a row; raises RunnerError when the graph fails.
+
+        A `call` that is given up ends at the next node, and no other run with it.
+        """
+        options = self._options if call is None else _options_of(call)
         feed = dict(self._feed(plan, columns) for plan in self._inputs)
         rows = len(next(iter(columns.values())))
         if rows <= _SLICE_ROWS:
-            return self._run(feed, rows)
+            return self._run(feed, rows, options)
         slices = (slice(at, min(at + _SLICE_ROWS, rows)) for at in range(0, rows, _SLICE_ROWS))
-        return np.concatenate(
-            [
-                self._run({name: values[s] for name, values in feed.items()}, s.stop - s.start)
-                for s in slices
-            ]
-        )
+        parts: list[Predictions] = []
+        for s in slices:
+            if call is not None:
+                call.check()
+            part = {name: values[s] for name, values in feed.items()}
+            parts.append(self._run(part, s.stop - s.start, options))
+        return np.concatenate(parts)
 
-    def _run(self, feed: Mapping[str, npt.NDArray[np.generic]], rows: int) -> Predictions:
+    def _run(
+        self, feed: Mapping[str, npt.NDArray[np.generic]], rows: int, options: ort.RunOptions
+    ) -> Predictions:
         try:
-            answer = self._session.run(self._outputs, feed, self._options)[0]
+            answer = self._session.run(self._outputs, feed, options)[0]
         except Exception as error:
             raise RunnerError(_first_line(error)) from error
         return as_predictions(answer, rows, self._output)
@@ -138,7 +145,7 @@ class OnnxRunner:
         return name, column.reshape(-1, 1) if plan.is_matrix else column
 
     def interrupt(self) -> None:
-        """End the runs that are under way, each at its next node."""
+        """End the runs that are under way without a `Call`, each at its next node."""
         under_way, self._options = self._options, ort.RunOptions()
         under_way.terminate = True
 
@@ -146,6 +153,12 @@ class OnnxRunner:
         """Drop the session; a run that was given up ends at its next node."""
         self._options.terminate = True
         del self._session
+
+
+def _options_of(call: Call) -> ort.RunOptions:
+    options = ort.RunOptions()
+    call.on_give_up(lambda: setattr(options, "terminate", True))
+    return options
 
 
 def _cast(column: npt.NDArray[np.generic], dtype: np.dtype[np.generic]) -> npt.NDArray[np.generic]:

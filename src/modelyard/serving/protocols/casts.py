@@ -11,7 +11,8 @@ from modelyard.scoring.rows.columns import RawColumn, as_array
 from modelyard.serving.protocols.tables import FEW_ROWS
 
 _whole = re.compile(r"[+-]?\d{1,30}(\.0*)?").fullmatch
-_number = re.compile(r"[+-]?(\d{1,400}\.?\d{0,400}|\.\d{1,400})([eE][+-]?\d{1,4})?").fullmatch
+# no digit can belong to two parts of it: a refusal would try every way to share them out
+_number = re.compile(r"[+-]?(\d{1,400}(\.\d{0,400})?|\.\d{1,400})([eE][+-]?\d{1,4})?").fullmatch
 _TRUTHS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _EXACT = 2**53  # whole numbers up to here are exact as floats
 _INEXACT = 10**400  # the JSON reader gives this for every longer whole number

@@ -27,8 +27,11 @@ from modelyard.serving.protocols.wording import Render
 HttpResponse = tuple[bytes, Headers]
 """Body and headers of an answer with status 200."""
 VERSION_HEADER = b"x-model-version"
+INLINE_BODY_BYTES = 16 * 1024
+"""Larger bodies are read in a thread. What is slowest to read or to refuse of all that is not takes
+less than 5 ms, for which everybody else waits."""
 LARGE_BODY_BYTES = 64 * 1024
-"""Larger bodies come in several reads, and are worth a thread."""
+"""Larger bodies come in several reads."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -25,11 +26,16 @@ _decode = msgspec.json.Decoder().decode
 
 
 class JsonObject(dict[str, Any]):
-    """A JSON object that knows which of its keys were repeated."""
+    """A JSON object that knows which of its keys were repeated.
+
+    Three bytes make one, so it holds nothing more than a `dict` while none was.
+    """
+
+    __slots__ = ("repeated",)
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
-        self.repeated: list[str] = []
+        self.repeated: Sequence[str] = ()
         if len(self) != len(pairs):
             times = Counter(name for name, _ in pairs)
             self.repeated = [name for name, count in times.items() if count > 1]

@@ -13,12 +13,18 @@ from itertools import groupby
 from operator import itemgetter
 
 from modelyard.scoring.rows.decoder import Table, row_count
+from modelyard.scoring.runner import GivenUpError
 from modelyard.serving.model.snapshot import Snapshot
 from modelyard.serving.web.joining import Outcome, cut, join
 
 log = logging.getLogger(__name__)
 
 OnOutcome = Callable[[Outcome], None]
+_NOBODY_WAITS = GivenUpError("nobody waits for these rows any more")
+
+
+def _never() -> bool:
+    return False
 
 
 class TickBatcher:
@@ -32,12 +38,21 @@ class TickBatcher:
     def __init__(self, observe: Callable[[int], None], settle: Callable[[], None]) -> None:
         self._observe = observe
         self._settle = settle
-        self._waiting: list[tuple[Snapshot, Table, OnOutcome]] = []
+        self._waiting: list[tuple[Snapshot, Table, OnOutcome, Callable[[], bool]]] = []
         self._arrived = 0
         self._was_lone = True
 
-    def submit(self, snapshot: Snapshot, table: Table, on_outcome: OnOutcome) -> None:
-        """Call `on_outcome` once, now or at the end of this tick, for the rows of `table`."""
+    def submit(
+        self,
+        snapshot: Snapshot,
+        table: Table,
+        on_outcome: OnOutcome,
+        is_over: Callable[[], bool] = _never,
+    ) -> None:
+        """Call `on_outcome` once, now or at the end of this tick, for the rows of `table`.
+
+        Those of a request that `is_over` by then are not scored: it gets GivenUpError.
+        """
         self._arrived += 1
         if self._arrived == 1:
             asyncio.get_running_loop().call_soon(self._end_tick)
@@ -46,16 +61,23 @@ class TickBatcher:
                 self._settle()
                 return
         snapshot.usage.enter()
-        self._waiting.append((snapshot, table, on_outcome))
+        self._waiting.append((snapshot, table, on_outcome, is_over))
 
     def flush(self) -> None:
         """Score what waits now, before the tick ends."""
         waiting, self._waiting = self._waiting, []
         for snapshot, group in groupby(waiting, key=itemgetter(0)):
-            _, tables, callbacks = zip(*group, strict=True)
-            self._score(snapshot, tables, callbacks)
+            tables, callbacks = [], []
+            for _, table, on_outcome, is_over in group:
+                if is_over():
+                    _pass_on(_NOBODY_WAITS, on_outcome)
+                else:
+                    tables.append(table)
+                    callbacks.append(on_outcome)
+            if tables:
+                self._score(snapshot, tables, callbacks)
         self._settle()
-        for snapshot, _, _ in waiting:
+        for snapshot, *_ in waiting:
             snapshot.usage.leave()
 
     def _end_tick(self) -> None:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from time import perf_counter
 from weakref import WeakKeyDictionary
 
@@ -31,15 +33,22 @@ _WAIT_SHARE = 0.5
 """A batch waits at most this share of the time that the last call took."""
 
 
-class _Request:
-    """The rows of one request; `is_alone` when they must not share a call."""
+class Request:
+    """The rows of one request.
 
-    __slots__ = ("is_alone", "predictions", "rows", "table")
+    Attributes:
+        predictions: what is waited for; fails with RunnerError, and may be cancelled.
+        call: done when the call that has them ends; None while they wait for one.
+        is_alone: when they must not share a call.
+    """
+
+    __slots__ = ("call", "is_alone", "predictions", "rows", "table")
 
     def __init__(self, table: Table, predictions: asyncio.Future[Predictions]) -> None:
         self.table = table
         self.rows = row_count(table)
         self.predictions = predictions
+        self.call: asyncio.Future[None] | None = None
         self.is_alone = False
 
 
@@ -54,17 +63,17 @@ class Collector:
         self._observe = observe
         self._queues: WeakKeyDictionary[Snapshot, _Queue] = WeakKeyDictionary()
 
-    def submit(self, snapshot: Snapshot, table: Table) -> asyncio.Future[Predictions]:
-        """Predictions for the rows of `table`; fails with RunnerError."""
+    def submit(self, snapshot: Snapshot, table: Table) -> Request:
+        """Ask for the rows of `table`."""
         queue = self._queues.get(snapshot)
         if queue is None:
             runner = snapshot.queued
             assert runner is not None  # or the snapshot would not be asked here
             queue = self._queues[snapshot] = _Queue(runner, snapshot.decoder, self._observe)
-        predictions = queue.add(table)
+        request = queue.add(table)
         snapshot.usage.enter()
-        predictions.add_done_callback(lambda _: snapshot.usage.leave())
-        return predictions
+        request.predictions.add_done_callback(lambda _: snapshot.usage.leave())
+        return request
 
 
 class _Queue:
@@ -77,19 +86,27 @@ class _Queue:
         self._decoder = decoder
         self._observe = observe
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[_Request] = deque()
+        self._waiting: deque[Request] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._asked = 0
         self._expected = 0
         self._last_call_s = 0.0
         runner.subscribe(self._wake)
 
-    def add(self, table: Table) -> asyncio.Future[Predictions]:
-        """Predictions for the rows of `table`, when their turn has come."""
-        request = _Request(table, self._loop.create_future())
+    def add(self, table: Table) -> Request:
+        """Ask for the rows of `table`, when their turn has come."""
+        request = Request(table, self._loop.create_future())
         self._waiting.append(request)
         self._pump()
-        return request.predictions
+        if request.call is None:
+            request.predictions.add_done_callback(partial(self._drop, request))
+        return request
+
+    def _drop(self, request: Request, predictions: asyncio.Future[Predictions]) -> None:
+        """A request that was given up while it waited is not kept until its turn comes."""
+        if predictions.cancelled() and request.call is None:
+            with suppress(ValueError):
+                self._waiting.remove(request)
 
     def _wake(self) -> None:
         """A child is idle again, or something else about the runner has changed."""
@@ -117,9 +134,9 @@ class _Queue:
             if batch := self._next_batch():
                 self._ask(batch)
 
-    def _next_batch(self) -> list[_Request]:
+    def _next_batch(self) -> list[Request]:
         """The requests that wait longest, up to the rows of one call; drops abandoned ones."""
-        batch: list[_Request] = []
+        batch: list[Request] = []
         rows, most = 0, self._runner.batch_rows
         while self._waiting:
             request = self._waiting[0]
@@ -134,11 +151,14 @@ class _Queue:
                 break
         return batch
 
-    def _ask(self, batch: list[_Request]) -> None:
+    def _ask(self, batch: list[Request]) -> None:
         """Let an idle child predict for `batch`; whatever fails, each of them gets its outcome."""
         tables = [request.table for request in batch]
         started = perf_counter()
         is_done = False
+        call: asyncio.Future[None] = self._loop.create_future()
+        for request in batch:
+            request.call = call
 
         def done(outcome: Outcome) -> None:
             nonlocal is_done
@@ -147,6 +167,7 @@ class _Queue:
             is_done = True
             self._last_call_s = perf_counter() - started
             self._asked -= len(batch)
+            call.set_result(None)
             if not isinstance(outcome, Exception):
                 for request, part in zip(batch, cut(outcome, tables), strict=True):
                     resolve(request.predictions, part)
@@ -154,7 +175,7 @@ class _Queue:
                 for request in reversed(
                     batch
                 ):  # one request's rows must not cost the others theirs
-                    request.is_alone = True
+                    request.is_alone, request.call = True, None
                     self._waiting.appendleft(request)
                 self._loop.call_soon(self._go)
             else:

@@ -12,12 +12,14 @@ Written against uvicorn's HttpToolsProtocol; the lock pins the version.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from modelyard.serving.problem import Problem
 from modelyard.serving.protocols.exchange import HttpResponse
 from modelyard.serving.web.direct import Accepted, DirectRoute
 from modelyard.serving.web.guarded import GuardedProtocol
+from modelyard.serving.web.predict import ABANDON
 
 _HIGH_WATER_BYTES = 1024 * 1024
 """What may wait for the application. Uvicorn's own 64 KiB pause the reading of a large body, and
@@ -105,7 +107,8 @@ class Connection(GuardedProtocol):
             super().on_message_complete()
         else:
             self._is_waiting = True
-            self._direct.submit(self._accepted, self._body, self._reply)
+            is_over = self.transport.is_closing
+            self._direct.submit(self._accepted, self._body, self._reply, is_over)
 
     # -- called by the transport and the server ----------------------------------------------------
 
@@ -115,6 +118,15 @@ class Connection(GuardedProtocol):
         is_part = self._accepted is not None and not self._is_waiting
         if is_part and not self.transport.is_closing():
             self._decline(is_whole=False)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone: nobody waits for the prediction that is under way."""
+        super().connection_lost(exc)
+        cycle = self.cycle
+        if cycle is not None and cycle.disconnected:
+            abandon: Callable[[], None] | None = cycle.scope.get(ABANDON)  # type: ignore[assignment]  # no key of ASGI's
+            if abandon is not None:
+                abandon()
 
     def shutdown(self) -> None:
         """The server stops: answer what waits."""

@@ -13,12 +13,14 @@ from time import monotonic
 class Deadlines:
     """Cancels the tasks that hold a request for longer than `timeout_s`.
 
-    A task that catches the cancellation asks `is_overdue`, and then calls its own `uncancel`.
+    Likewise those whose clients have gone. A task that catches the cancellation asks `has_gone` and
+    `is_overdue`, and then calls its own `uncancel`.
     """
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
         self._entered: dict[asyncio.Task[object], float] = {}
+        self._gone: set[asyncio.Task[object]] = set()
 
     def enter(self, task: asyncio.Task[object]) -> None:
         """The task's request starts."""
@@ -27,6 +29,18 @@ class Deadlines:
     def leave(self, task: asyncio.Task[object]) -> None:
         """The task's request is over."""
         self._entered.pop(task, None)
+        if self._gone:
+            self._gone.discard(task)
+
+    def give_up(self, task: asyncio.Task[object]) -> None:
+        """The client of the task's request has gone: cancel it, if the request is not over."""
+        if self._entered.pop(task, None) is not None:
+            self._gone.add(task)
+            task.cancel()
+
+    def has_gone(self, task: asyncio.Task[object]) -> bool:
+        """True between `give_up` and `leave`."""
+        return task in self._gone
 
     def is_overdue(self, task: asyncio.Task[object]) -> bool:
         """True between the cancellation of an entered task and its `leave`."""

@@ -7,6 +7,7 @@ runs in this process, an answer. Everything else is declined, and the caller let
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from starlette.types import Scope
@@ -14,7 +15,7 @@ from starlette.types import Scope
 from modelyard.serving.problem import Headers, Problem
 from modelyard.serving.protocols.body import RequestHeaders
 from modelyard.serving.protocols.exchange import (
-    LARGE_BODY_BYTES,
+    INLINE_BODY_BYTES,
     Addresses,
     Encode,
     HttpResponse,
@@ -32,7 +33,7 @@ from modelyard.serving.web.outbox import Outbox, Reply
 from modelyard.serving.web.unreadable import write_refusal
 
 _OK = b"HTTP/1.1 200 OK\r\n"
-_MOST_DIGITS = len(str(LARGE_BODY_BYTES))
+_MOST_DIGITS = len(str(INLINE_BODY_BYTES))
 
 Accepted = tuple[RequestFormat, Entry]
 """A request whose headers promise that it can go the short way."""
@@ -83,7 +84,7 @@ class DirectRoute:
         if self._declines_pages and ORIGIN in headers:
             return None
         length = headers.get(b"content-length")
-        if length is None or len(length) > _MOST_DIGITS or int(length) > LARGE_BODY_BYTES:
+        if length is None or len(length) > _MOST_DIGITS or int(length) > INLINE_BODY_BYTES:
             return None
         address = self._known.get(url) or self._look_up(url)
         if address is None:
@@ -96,8 +97,13 @@ class DirectRoute:
             return None
         return request_format, self._ledger.begin(protocol.label, headers)
 
-    def submit(self, accepted: Accepted, body: bytes, reply: Reply) -> None:
-        """Call `reply`, now or at the end of this tick; with None when the request is declined."""
+    def submit(
+        self, accepted: Accepted, body: bytes, reply: Reply, is_over: Callable[[], bool]
+    ) -> None:
+        """Call `reply`, now or at the end of this tick; with None when the request is declined.
+
+        A request that `is_over` at the end of this tick, for its client has gone, is not scored.
+        """
         request_format, entry = accepted
         spec = self._specs.current()
         if spec is None or not spec.snapshot.runs_inline or not self._ledger.admit(entry):
@@ -110,7 +116,7 @@ class DirectRoute:
             reply(None)
             return
         end = partial(self._end, spec, encode, entry, body, reply)
-        self._batcher.submit(spec.snapshot, table, end)
+        self._batcher.submit(spec.snapshot, table, end, is_over)
 
     def flush(self) -> None:
         """Reply to all that wait for the end of this tick."""

@@ -6,6 +6,7 @@ What it holds of the server is given back when it ends, whatever is raised on th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import perf_counter
 
 from modelyard.scoring.runner import Predictions
@@ -75,6 +76,19 @@ class Ledger:
         if entry.is_admitted:
             entry.is_admitted = False
             self._metrics.in_flight -= 1
+
+    def outlive(self, entry: Entry) -> Callable[[], None]:
+        """What the request holds stays taken when the entry ends, until the result is called.
+
+        For work that goes on after its request was given up.
+        """
+        if not entry.is_admitted:
+            return lambda: None
+        entry.is_admitted = False
+        return self._give_back
+
+    def _give_back(self) -> None:
+        self._metrics.in_flight -= 1
 
     def answered(
         self,

@@ -1,7 +1,7 @@
 """A prediction, as straight as it can be: body → table → runner → answer, for every protocol.
 
 Plain ASGI in front of FastAPI, whose own handling of a request costs more than everything here.
-Bodies over `LARGE_BODY_BYTES` and slow models go to a thread.
+Bodies over `INLINE_BODY_BYTES` and slow models go to a thread.
 """
 
 from __future__ import annotations
@@ -9,17 +9,18 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
 from modelyard.errors import ModelyardError
-from modelyard.scoring.runner import Predictions, RunnerError
+from modelyard.scoring.runner import Call, Predictions, RunnerError
 from modelyard.serving.problem import Headers, as_problem
 from modelyard.serving.protocols.body import ClientGoneError, RequestHeaders
 from modelyard.serving.protocols.exchange import (
-    LARGE_BODY_BYTES,
+    INLINE_BODY_BYTES,
     HttpResponse,
     ModelSpec,
     ModelSpecs,
@@ -29,6 +30,7 @@ from modelyard.serving.protocols.exchange import (
 from modelyard.serving.web.batcher import TickBatcher
 from modelyard.serving.web.collector import Collector
 from modelyard.serving.web.deadlines import Deadlines
+from modelyard.serving.web.jobs import Jobs
 from modelyard.serving.web.joining import resolve
 from modelyard.serving.web.ledger import Entry, Ledger
 from modelyard.serving.web.line_limit import LineLimit
@@ -40,6 +42,10 @@ log = logging.getLogger(__name__)
 _CLIENT_GONE = 499  # nginx's number; only the metrics show it
 _SERVER_ERROR = 500
 _LINES_A_SECOND = 10
+_THREADS = 2
+
+ABANDON = "modelyard.abandon"
+"""Key in the scope of what a connection calls when its client has gone: the request is given up."""
 
 
 class PredictRoute:
@@ -68,14 +74,14 @@ class PredictRoute:
         self._observe = observe
         self._ledger = ledger
         self._collector = Collector(observe)
-        self._threads = ThreadPoolExecutor(max_workers=2, thread_name_prefix="predict")
+        self._jobs = Jobs(_THREADS)
         self._lines = LineLimit(_LINES_A_SECOND)
-        self._batches: set[asyncio.Task[object]] = set()
+        self._batches: set[asyncio.Future[Any]] = set()
         self.deadlines = Deadlines(limits.timeout_s)
 
     def close(self) -> None:
-        """Give the threads back."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """Give the threads back, and give up what they do."""
+        self._jobs.close()
 
     async def __call__(
         self,
@@ -118,6 +124,7 @@ class PredictRoute:
         task = asyncio.current_task()
         assert task is not None  # an ASGI call runs in a task
         self.deadlines.enter(task)
+        scope[ABANDON] = partial(self.deadlines.give_up, task)
         body = None
         try:
             body = await request_format.body.read(receive, self._begin_batch)
@@ -125,8 +132,11 @@ class PredictRoute:
             if spec is None:
                 raise self._absence()
             entry.snapshot = spec.snapshot
-            predictions, response = await self._predict(spec, request_format, body)
+            predictions, response = await self._predict(entry, spec, request_format, body)
         except asyncio.CancelledError:
+            if self.deadlines.has_gone(task):
+                task.uncancel()
+                raise ClientGoneError from None
             if not self.deadlines.is_overdue(task):
                 raise
             task.uncancel()
@@ -150,40 +160,74 @@ class PredictRoute:
         self._batches.add(task)
 
     async def _predict(
-        self, spec: ModelSpec, request_format: RequestFormat, body: bytes
+        self, entry: Entry, spec: ModelSpec, request_format: RequestFormat, body: bytes
     ) -> tuple[Predictions, HttpResponse]:
         snapshot = spec.snapshot
         waits_elsewhere = snapshot.queued is not None
-        if len(body) > LARGE_BODY_BYTES or not (snapshot.runs_inline or waits_elsewhere):
-            return await self._predict_in_thread(spec, request_format, body)
+        if len(body) > INLINE_BODY_BYTES or not (snapshot.runs_inline or waits_elsewhere):
+            return await self._predict_in_thread(entry, spec, request_format, body)
         table, encode = request_format.read(spec, body)
-        outcome: asyncio.Future[Predictions]
         if waits_elsewhere:
-            outcome = self._collector.submit(snapshot, table)
+            request = self._collector.submit(snapshot, table)
+            try:
+                predictions = await request.predictions
+            except asyncio.CancelledError:
+                if request.call is not None:
+                    self._keep(entry, request.call)
+                raise
         else:
-            outcome = asyncio.get_running_loop().create_future()
-            self._batcher.submit(snapshot, table, partial(resolve, outcome))
-        predictions = await outcome
+            outcome: asyncio.Future[Predictions] = asyncio.get_running_loop().create_future()
+            self._batcher.submit(snapshot, table, partial(resolve, outcome), outcome.done)
+            predictions = await outcome
         return predictions, encode(spec, predictions)
 
     async def _predict_in_thread(
-        self, spec: ModelSpec, request_format: RequestFormat, body: bytes
+        self, entry: Entry, spec: ModelSpec, request_format: RequestFormat, body: bytes
     ) -> tuple[Predictions, HttpResponse]:
         snapshot = spec.snapshot
 
-        def work() -> tuple[Predictions, HttpResponse]:
+        def work(call: Call) -> tuple[Predictions, HttpResponse]:
+            call.check()
             table, encode = request_format.read(spec, body)
+            call.check()
             columns = table if isinstance(table, dict) else snapshot.decoder.columns(table)
-            predictions = snapshot.runner.predict(columns)
+            predictions = snapshot.runner.predict(columns, call)
+            call.check()
             return predictions, encode(spec, predictions)
 
-        job = asyncio.get_running_loop().run_in_executor(self._threads, work)
-        snapshot.usage.enter()
-        # not when the wait ends: a request that was given up leaves its work behind
-        job.add_done_callback(lambda _: snapshot.usage.leave())
-        predictions, response = await asyncio.shield(job)
+        with ExitStack() as held:
+            snapshot.usage.enter()
+            held.callback(snapshot.usage.leave)
+
+            def keep(job: asyncio.Future[Any]) -> None:
+                self._keep(entry, job, held.pop_all().close)
+
+            predictions, response = await self._jobs.run(work, keep)
         self._observe(len(predictions))
         return predictions, response
+
+    def _keep(
+        self, entry: Entry, work: asyncio.Future[Any], end: Callable[[], None] = lambda: None
+    ) -> None:
+        """The request of the task that runs is given up, its work goes on and counts until it ends.
+
+        Args:
+            entry: the request's.
+            work: done when the work has ended.
+            end: called then.
+        """
+        give_back, batches = self._ledger.outlive(entry), self._batches
+        task = asyncio.current_task()
+        if task in batches:
+            batches.discard(task)
+            batches.add(work)
+
+        def ended(_: object) -> None:
+            batches.discard(work)
+            give_back()
+            end()
+
+        work.add_done_callback(ended)
 
     def _refuse(
         self, entry: Entry, protocol: WireProtocol, error: Exception
