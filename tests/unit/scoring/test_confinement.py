@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from modelyard.scoring.child.confinement import Confinement
 from modelyard.scoring.child.opening import ChildOptions
 from modelyard.scoring.child.oversight import Budget, Overseen, Usage, usage_of_groups
 from modelyard.scoring.child.process import ChildProcess
-from modelyard.scoring.child.scratch import Scratch
+from modelyard.scoring.child.scratch import Scratch, remove_abandoned
 from modelyard.scoring.child.semaphores import SharedSemaphore
 
 MIB = 2**20
@@ -154,3 +155,24 @@ def test_a_shared_semaphore_does_what_pythons_own_does():
         counter.release()
     with pytest.raises(PermissionError):
         SharedSemaphore(1, 1, 1, "/named", unlink=False)
+
+
+def test_folders_of_servers_that_are_gone_are_removed_and_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    remove_abandoned.cache_clear()
+    held = Scratch()
+    left = tmp_path / f"{held.path.name[:-8]}deserted"
+    (left / "within").mkdir(parents=True)
+    other = tmp_path / "other"
+    other.mkdir()
+    link = tmp_path / f"{held.path.name[:-8]}alink123"
+    link.symlink_to(other)
+    remove_abandoned.cache_clear()
+    Scratch().remove()
+    assert held.path.exists() and other.exists() and link.is_symlink()
+    assert not left.exists()
+    held.remove()
+    held.remove()
+    assert not held.path.exists()

@@ -1,28 +1,35 @@
 """The folder that a model's process may write in: measured while it runs, removed at its end.
 
 The process decides what is in it: a million files, folders thousands deep, names of all kinds.
-Nothing here recurses, and nothing follows a link.
+Nothing here recurses, and nothing follows a link. A server that is killed leaves folders behind,
+unlocked, and the next one that starts removes them.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 import tempfile
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from time import sleep
 
 _ROUNDS = 20
 _PAUSE_S = 0.1
 _BLOCK_BYTES = 512
+_PREFIX = "modelyard-child-"
 
 
 class Scratch:
     """A new, empty folder below this process' own temporary folder."""
 
     def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="modelyard-child-"))
+        remove_abandoned()
+        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        self._lock = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
 
     def holds_more(self, limit_bytes: int, limit_entries: int) -> bool:
         """Whether there is more in it; also when its folders are too deep to look into."""
@@ -47,13 +54,32 @@ class Scratch:
     def remove(self) -> None:
         """Remove it with all that is in it; processes that write there still may be ending."""
         for _ in range(_ROUNDS):
-            with suppress(OSError):
-                _empty(self.path)
-            with suppress(OSError):
-                self.path.rmdir()
+            _remove(self.path)
             if not self.path.exists():
-                return
+                break
             sleep(_PAUSE_S)
+        with suppress(OSError):  # the second time
+            os.close(self._lock)
+
+
+@cache
+def remove_abandoned() -> None:
+    """Remove, once a process, the folders of servers that are gone: nobody holds their locks."""
+    for path in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # another user's, or another server removes it
+            lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _remove(path)
+            finally:
+                os.close(lock)
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        _empty(path)
+    with suppress(OSError):
+        path.rmdir()
 
 
 def _empty(top: Path) -> None:

@@ -76,7 +76,7 @@ class VersionCache:
     """The cache in `folder`; it keeps the `keep` most recently used versions."""
 
     def __init__(self, folder: Path, keep: int) -> None:
-        self._folder = folder
+        self.folder = folder
         self._versions = folder / "versions"
         self._served = folder / "served"
         self._incoming = folder / "incoming"
@@ -95,7 +95,7 @@ class VersionCache:
                 pass
         except OSError as error:
             raise ConfigError(
-                f"The folder {self._folder} cannot be written ({error.strerror}).",
+                f"The folder {self.folder} cannot be written ({error.strerror}).",
                 fix="Set SERVING_CACHE_DIR to one that this user may write.",
             ) from error
 

@@ -145,7 +145,15 @@ class Loader:
             transfer = Transfer(self._transfer, abandoned)
             self._require_verified(version, fetch(self._registry, version, folder, transfer))
 
-        return self._cache.add(version, self._origin(version), fill)
+        try:
+            return self._cache.add(version, self._origin(version), fill)
+        except OSError as error:
+            raise ModelNotLoadedError(
+                f"The files of {version.name} version {version.version} could not be written to "
+                f"the cache, {self._cache.folder}: {error.strerror or error}.",
+                fix="Make room there, or keep fewer versions (SERVING_CACHE_VERSIONS); it is tried "
+                "again.",
+            ) from error
 
     def _require_verified(self, version: ModelVersion, verification: Verification) -> None:
         if self._require_manifest and verification is not Verification.VERIFIED:
