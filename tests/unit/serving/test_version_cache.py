@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from modelyard.errors import (
 from modelyard.registry.fetch import Verification
 from modelyard.serving.following.cache import VersionCache
 from modelyard.serving.following.loader import Loader
+from modelyard.serving.model.snapshot import Origin
 from support.models.folders import FolderRegistry
 from support.models.toy import URI, contract_with
 from support.serving_app import MakeServer, Server
@@ -156,3 +158,21 @@ def test_entries_are_readable_json(empty: Server):
     entry = json.loads((entries(empty)[0] / "entry.json").read_text())
     assert entry["version"]["name"] == "toy"
     assert set(entry["sha256"]) == {"MLmodel", "contract.yaml", "manifest.json", "model.onnx"}
+
+
+def test_pruning_leaves_a_download_under_way_alone_whatever_the_clock_says(empty: Server):
+    """Another server, whose clock is a day ahead, prunes the cache that both share."""
+    version = empty.registry.add(1)
+    incoming = empty.folder / "cache" / "incoming"
+    deserted = incoming / "deserted"
+    deserted.mkdir()
+
+    def fill(folder: Path) -> None:
+        empty.registry.download(version, folder)
+        for path in incoming.iterdir():
+            os.utime(path, (0, 0))
+        VersionCache(empty.folder / "cache", keep=3).prune()
+
+    cached = empty.cache.add(version, Origin(), fill)
+    assert (cached.files / "model.onnx").exists()
+    assert not deserted.exists()

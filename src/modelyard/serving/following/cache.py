@@ -112,7 +112,10 @@ class VersionCache:
         returned.
         """
         incoming = Path(tempfile.mkdtemp(dir=self._incoming))
+        at_work = os.open(incoming, os.O_RDONLY)
         try:
+            # whatever the clocks say, another server's pruning leaves it alone
+            fcntl.flock(at_work, fcntl.LOCK_SH)
             files = incoming / "files"
             files.mkdir()
             fill(files)
@@ -133,6 +136,7 @@ class VersionCache:
                 incoming.rename(target)
             return CachedVersion(target, version, origin, sums)
         finally:
+            os.close(at_work)
             shutil.rmtree(incoming, ignore_errors=True)
 
     def discard(self, cached: CachedVersion) -> None:
@@ -175,7 +179,7 @@ class VersionCache:
             if folder.name not in served:
                 self._remove(folder)
         for leftover in self._incoming.iterdir():
-            if _used_at(leftover) < time.time() - _ABANDONED_S:
+            if _used_at(leftover) < time.time() - _ABANDONED_S and not _is_held(leftover):
                 _delete(leftover)
 
     def _remove(self, folder: Path) -> None:
@@ -221,6 +225,21 @@ def _is_at(handle: int, folder: Path) -> bool:
         return os.path.samestat(os.fstat(handle), folder.stat())
     except OSError:
         return False
+
+
+def _is_held(path: Path) -> bool:
+    """Whether another server is at work in it."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(handle)
+    return False
 
 
 def _used_at(folder: Path) -> float:
