@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+from time import monotonic
 
 import httpx
 import pytest
 
 from modelyard.scoring.proof import ProofLimits
-from modelyard.serving.following.report import State
+from modelyard.serving.following.report import FollowerReport, State
 from support.follower import follow, served, settled, until
 from support.models.toy import NAME, ROW, contract_with
 from support.serving_app import TOKEN, MakeServer, Server
@@ -323,3 +326,10 @@ def test_a_damaged_cache_is_mended_when_the_registry_answers(make_server: MakeSe
         assert server.registry.downloads == ["1", "1"]
 
     follow(server, work)
+
+
+def test_a_clock_that_is_set_makes_nothing_stale():
+    past = datetime(2001, 1, 1, tzinfo=UTC)
+    report = FollowerReport(State.FOLLOWING, stale=False, checked_at=past, checked_at_s=monotonic())
+    assert not report.is_stale(3600)
+    assert replace(report, checked_at_s=monotonic() - 3601).is_stale(3600)

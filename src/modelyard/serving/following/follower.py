@@ -16,6 +16,7 @@ import random
 from collections import Counter
 from contextlib import suppress
 from datetime import UTC, datetime
+from time import monotonic
 
 from modelyard.errors import (
     ContractError,
@@ -280,6 +281,7 @@ class Follower:
             state=state,
             stale=state is not State.FOLLOWING,
             checked_at=datetime.now(UTC) if answered else before.checked_at,
+            checked_at_s=monotonic() if answered else before.checked_at_s,
             wanted_version=wanted,
             error=error,
         )

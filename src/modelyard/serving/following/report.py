@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
+from time import monotonic
 
 from modelyard.errors import ModelyardError, NoModelError
 
@@ -29,6 +30,7 @@ class FollowerReport:
         state: how it ended.
         stale: it did not confirm that what is served is what `MODEL_URI` means.
         checked_at: when the registry last answered.
+        checked_at_s: the same by a clock that nobody sets, in seconds.
         wanted_version: the version that `MODEL_URI` meant then.
         error: why the pass failed, or why the version is refused.
     """
@@ -36,6 +38,7 @@ class FollowerReport:
     state: State = State.STARTING
     stale: bool = True
     checked_at: datetime | None = None
+    checked_at_s: float = 0.0
     wanted_version: str | None = None
     error: ModelyardError | None = None
 
@@ -43,7 +46,7 @@ class FollowerReport:
         """Whether the last pass did not confirm what is served, or is older than this."""
         if self.stale or self.checked_at is None:
             return True
-        return (datetime.now(UTC) - self.checked_at).total_seconds() > longest_age_s
+        return monotonic() - self.checked_at_s > longest_age_s
 
     def absence(self, uri: str) -> NoModelError:
         """Why no model is served under `uri`, and what to do about it."""
