@@ -52,6 +52,7 @@ def test_what_is_under_way_when_the_port_closes_is_finished(server: ServingProce
     head = b"POST /predict HTTP/1.1\r\nHost: s\r\nContent-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", server.port)) as slow:
         slow.sendall(head + b"Content-Length: %d\r\n\r\n" % len(body) + body[:10])
+        until(lambda: "in_flight 1.0" in server.http.get("/metrics").text, "the request")
         server.process.send_signal(signal.SIGTERM)
         server.process.send_signal(signal.SIGINT)  # impatient: the port closes now
         until(lambda: not accepts(server.port), "the port to close")
