@@ -188,6 +188,26 @@ def test_a_registry_that_goes_away_changes_nothing_but_stale(quick: Server):
     follow(quick, work)
 
 
+def test_an_alias_that_flaps_is_followed_and_no_answer_is_torn(quick: Server):
+    """Fifty moves a second, and requests between them."""
+
+    async def work(client: httpx.AsyncClient) -> None:
+        for number in (1, 2):
+            quick.registry.add(number)
+        await until(lambda: served(quick) == "2")
+        for move in range(50):
+            quick.registry.alias = str(1 + move % 2)
+            answer = await client.post("/predict", json=ROW)
+            version = answer.headers["x-model-version"]
+            assert answer.json()["prediction"] == [1000 * int(version) + 12.5]
+            await asyncio.sleep(0.02)
+        quick.registry.alias = "1"
+        await until(lambda: served(quick) == "1" and not quick.follower.report.stale)
+        assert (await client.post("/predict", json=ROW)).json()["prediction"] == [1012.5]
+
+    follow(quick, work)
+
+
 def test_an_alias_that_is_taken_away_keeps_the_model(quick: Server):
     async def work(client: httpx.AsyncClient) -> None:
         quick.registry.add(1)
