@@ -18,6 +18,7 @@ from modelyard.errors import ModelRefusedError
 from modelyard.scoring.child.confinement import gaps
 from modelyard.scoring.child.oversight import usage_of_groups
 from modelyard.serving.following.report import State
+from support.follower import follow, served
 from support.models.code import CODE_CONTRACT, LOAD, write_code_version
 from support.models.toy import CONTRACT, ROW, contract_with
 from support.serving_app import TOKEN, MakeServer, Server
@@ -28,27 +29,10 @@ ADMIN = {"Authorization": f"Bearer {TOKEN}"}
 Work = Callable[[httpx.AsyncClient], Awaitable[None]]
 
 
-def follow(server: Server, work: Work) -> None:
-    """Do `work` while the follower runs; every child is ended afterwards."""
-
-    async def main() -> None:
-        try:
-            async with server.following() as client:
-                await work(client)
-        finally:
-            server.holder.close()
-
-    asyncio.run(main())
-
-
 async def until(condition: Callable[[], Any]) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110 - the condition knows no event
             await asyncio.sleep(0.02)
-
-
-def served(server: Server) -> str | None:
-    return server.holder.snapshot.version.version if server.holder.snapshot else None
 
 
 async def ask(client: httpx.AsyncClient, note: str = "hi", **changes: Any) -> httpx.Response:

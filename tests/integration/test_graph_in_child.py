@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,11 @@ from modelyard.scoring.child.opening import ChildOptions
 from modelyard.scoring.child.runner import ChildRunner
 from modelyard.scoring.onnx.runner import OnnxRunner
 from modelyard.scoring.runner import RunnerError
+from support.follower import follow, served
 from support.models.folders import write_version
 from support.models.graphs import circular_trees, endless_above, greedy_above, save
 from support.models.toy import CONTRACT, contract_with
-from support.serving_app import MakeServer, Server
+from support.serving_app import MakeServer
 
 PATIENCE_S = 60
 ONE_INPUT = contract_with(features=[CONTRACT["features"][0]], example={"amount": 12.5})
@@ -31,25 +32,10 @@ MALICIOUS = {
 }
 
 
-def follow(server: Server, work: Callable[[httpx.AsyncClient], Awaitable[None]]) -> None:
-    async def main() -> None:
-        try:
-            async with server.following() as client:
-                await work(client)
-        finally:
-            server.holder.close()
-
-    asyncio.run(main())
-
-
 async def until(condition: Callable[[], Any]) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110 - the condition knows no event
             await asyncio.sleep(0.02)
-
-
-def served(server: Server) -> str | None:
-    return server.holder.snapshot.version.version if server.holder.snapshot else None
 
 
 async def ask(client: httpx.AsyncClient, amount: float) -> httpx.Response:

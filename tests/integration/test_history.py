@@ -49,7 +49,8 @@ class Champion:
         self.by_hand.delete_model_version(self.name, version)
 
     def notice(self) -> list[AliasMove]:
-        return notice(self.registry, self.name, "champion", "carl")
+        model = self.registry.registered_model(self.name)
+        return notice(self.registry, model, "champion", "carl")
 
     @property
     def steps(self) -> Steps:
@@ -201,7 +202,7 @@ def test_who_may_only_read_is_told_all_the_same(champion: Champion, mlflow_url: 
     champion.promote("1")
     champion.move_by_hand("2")
     with ReadOnly(mlflow_url) as reader:
-        moves = notice(reader, champion.name, "champion", "eve")
+        moves = notice(reader, reader.registered_model(champion.name), "champion", "eve")
     assert [move.moved_to for move in moves] == ["1", "2"]
     assert len(champion.steps) == 1
 

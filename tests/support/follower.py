@@ -21,11 +21,14 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 def follow(server: Server, work: Callable[[httpx.AsyncClient], Awaitable[None]]) -> None:
-    """Do `work` while the follower runs."""
+    """Do `work` while the follower runs; every child is ended afterwards."""
 
     async def main() -> None:
-        async with server.following() as client:
-            await work(client)
+        try:
+            async with server.following() as client:
+                await work(client)
+        finally:
+            server.holder.close()
 
     asyncio.run(main())
 

@@ -106,9 +106,10 @@ def history(
     """List every move of an alias, oldest first; also those that other tools made."""
     check_alias(alias)
     with open_registry(model) as (registry, name):
-        moves = notice(registry, name, alias, _user())
+        registered = find_model(registry, name)
+        moves = notice(registry, registered, alias, _user())
         if not moves:
-            find_aliased(find_model(registry, name), alias)
+            find_aliased(registered, alias)
     if as_json:
         show_json([asdict(move) for move in moves])
         return

@@ -73,7 +73,7 @@ def _ask_stack(model: str | None) -> _StackStatus:
         with open_registry(model) as (registry, name):
             found = find_model(registry, name)
             for alias in {*found.aliases, *aliases_on_record(found)}:
-                if known := notice(registry, name, alias, settings.modelyard_user):
+                if known := notice(registry, found, alias, settings.modelyard_user):
                     moves[alias] = known[-1]
     except EmptyRegistryError:
         found = RegisteredModel(name, {}, {})

@@ -137,21 +137,19 @@ def rollback(
         return _move(registry, turn, known, draft)
 
 
-def notice(registry: RegistryClient, name: str, alias: str, who: str) -> list[AliasMove]:
-    """Every move of `alias`; one that is not on record yet is written there, as noticed by `who`.
+def notice(
+    registry: RegistryClient, model: RegisteredModel, alias: str, who: str
+) -> list[AliasMove]:
+    """Every move of `alias`; one that `model` has not on record is written, as noticed by `who`.
 
-    A registry that cannot be written to now costs the record, and not the answer.
-
-    Raises:
-        RegistryError: the registry cannot be read.
+    A registry that cannot be written to, or read again, costs the record, and not the answer.
     """
-    model = find_model(registry, name)
     moves = moves_of(model, alias)
     missing = unrecorded_move(model, moves, alias, who)
     if missing is None:
         return moves
     try:
-        with Turn(registry, name, alias) as turn:
+        with Turn(registry, model.name, alias) as turn:
             return _complete(registry, turn, alias, who)
     except RegistryError:
         return [*moves, missing]
